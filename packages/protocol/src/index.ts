@@ -1,1 +1,3 @@
-export {};
+export * from './errors.ts';
+export * from './ids.ts';
+export * from './hash.ts';
