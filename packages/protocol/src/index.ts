@@ -1,3 +1,5 @@
+export * from './canonical.ts';
 export * from './errors.ts';
-export * from './ids.ts';
 export * from './hash.ts';
+export * from './ids.ts';
+export * from './schema.ts';
