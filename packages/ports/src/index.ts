@@ -1,1 +1,3 @@
-export {};
+export type * from './chain.ts';
+export type * from './platform.ts';
+export type * from './stores.ts';

@@ -1,3 +1,4 @@
+export * from './abi.ts';
 export * from './canonical.ts';
 export * from './errors.ts';
 export * from './hash.ts';

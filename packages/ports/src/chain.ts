@@ -1,0 +1,233 @@
+/**
+ * The chain as Muster sees it: calls that change state, facts that can be read, events that happened.
+ *
+ * One call per contract function and one event per contract event, with the same names. Adapters translate; they decide nothing.
+ * All 32-byte content ids on chain are SHA-256 digests (`digestOf(cid)`), amounts are wei, times are seconds.
+ */
+import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+
+export type NodeRole = 'trainer' | 'validator' | 'aggregator' | 'storage' | 'inference';
+
+/** Place of one execution: slot `slot` of task `task` in round `round` of `job`. */
+export interface SlotId {
+  readonly job: JobId;
+  readonly round: number;
+  readonly task: number;
+  readonly slot: number;
+}
+
+/** R22, the fields of the source's `TrainProof` that do not follow from the slot. */
+export interface TrainProof {
+  readonly step: number;
+  readonly lossDigest: Root;
+  readonly gradientDigest: Root;
+  readonly weightsDigest: Root;
+  /** Milliseconds since 1970, by the node's clock. */
+  readonly timestamp: number;
+  /** Ed25519 over the proof, 64 bytes 0x-hex. */
+  readonly signature: `0x${string}`;
+}
+
+export type ChainCall =
+  | {
+      readonly call: 'registerNode';
+      readonly node: NodeId;
+      readonly role: NodeRole;
+      readonly region: string;
+      readonly caps: Root;
+      readonly slaId: Root;
+      readonly stakeWei: bigint;
+    }
+  | { readonly call: 'heartbeat'; readonly node: NodeId }
+  | {
+      readonly call: 'submitJob';
+      readonly specCid: Root;
+      readonly modelId: Root;
+      readonly rounds: number;
+      readonly tasks: number;
+      readonly redundancy: number;
+      readonly coordinator: Address;
+      readonly validator: Address;
+      readonly budgetWei: bigint;
+    }
+  | { readonly call: 'pauseJob' | 'resumeJob' | 'cancelJob' | 'completeJob'; readonly job: JobId }
+  | { readonly call: 'closeNodes'; readonly job: JobId; readonly round: number; readonly nodeSetRoot: Root; readonly nodeCount: number }
+  | {
+      readonly call: 'assign';
+      readonly job: JobId;
+      readonly round: number;
+      readonly assignmentRoot: Root;
+      readonly assignmentCid: Root;
+      /** Seconds since 1970. */
+      readonly commitDeadline: number;
+    }
+  | ({ readonly call: 'reassign'; readonly node: NodeId } & SlotId)
+  | ({ readonly call: 'commit'; readonly node: NodeId; readonly commitment: Root; readonly proof: readonly Root[] } & SlotId)
+  | { readonly call: 'closeCommits'; readonly job: JobId; readonly round: number; readonly task: number }
+  | ({
+      readonly call: 'reveal';
+      readonly node: NodeId;
+      readonly salt: Root;
+      readonly resultRoot: Root;
+      readonly resultCid: Root;
+      readonly proof: TrainProof;
+    } & SlotId)
+  | ({ readonly call: 'convict'; readonly node: NodeId; readonly verdictCid: Root; readonly evidence: `0x${string}` } & SlotId)
+  | {
+      readonly call: 'finalize';
+      readonly job: JobId;
+      readonly round: number;
+      readonly checkpointCid: Root;
+      /** One entry per accepted task, ascending. `evidence` is empty, or a verdict that names the root where no majority does. */
+      readonly accepted: readonly { readonly task: number; readonly resultRoot: Root; readonly evidence: `0x${string}` }[];
+    }
+  | { readonly call: 'registerModel'; readonly modelId: Root; readonly modelCid: Root; readonly datasetCid: Root }
+  | { readonly call: 'addCheckpoint'; readonly modelId: Root; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
+  | { readonly call: 'publishModel'; readonly modelId: Root; readonly checkpointCid: Root }
+  | { readonly call: 'withdraw' }
+  | { readonly call: 'transfer'; readonly to: Address; readonly amountWei: bigint };
+
+/** Where an event stands in the chain; `(block, index)` orders all events. */
+export interface EventPlace {
+  readonly block: number;
+  readonly index: number;
+  /** The block's time, seconds since 1970. */
+  readonly time: number;
+  readonly transaction: `0x${string}`;
+}
+
+export type ChainEvent = EventPlace &
+  (
+    | { readonly event: 'NodeRegistered'; readonly node: NodeId; readonly operator: Address; readonly role: NodeRole; readonly caps: Root; readonly stakeWei: bigint }
+    | { readonly event: 'NodeSlashed'; readonly node: NodeId; readonly amountWei: bigint; readonly deactivated: boolean; readonly reason: Root }
+    | {
+        readonly event: 'JobSubmitted';
+        readonly job: JobId;
+        readonly owner: Address;
+        readonly specCid: Root;
+        readonly modelId: Root;
+        readonly rounds: number;
+        readonly tasks: number;
+        readonly redundancy: number;
+        readonly coordinator: Address;
+        readonly validator: Address;
+        readonly budgetWei: bigint;
+      }
+    | { readonly event: 'JobPaused' | 'JobResumed'; readonly job: JobId }
+    | { readonly event: 'JobCompleted' | 'JobCancelled'; readonly job: JobId; readonly refundWei: bigint }
+    | { readonly event: 'NodesClosed'; readonly job: JobId; readonly round: number; readonly nodeSetRoot: Root; readonly nodeCount: number }
+    | {
+        readonly event: 'RoundAssigned';
+        readonly job: JobId;
+        readonly round: number;
+        readonly beacon: Root;
+        readonly assignmentRoot: Root;
+        readonly assignmentCid: Root;
+        readonly commitDeadline: number;
+      }
+    | ({ readonly event: 'SlotReassigned'; readonly node: NodeId } & SlotId)
+    | ({ readonly event: 'Committed'; readonly node: NodeId; readonly commitment: Root } & SlotId)
+    | { readonly event: 'CommitsClosed'; readonly job: JobId; readonly round: number; readonly task: number; readonly commits: number }
+    | ({ readonly event: 'Revealed'; readonly node: NodeId; readonly salt: Root; readonly resultRoot: Root; readonly resultCid: Root; readonly proof: TrainProof } & SlotId)
+    | ({ readonly event: 'Convicted'; readonly node: NodeId; readonly revealedRoot: Root; readonly correctRoot: Root; readonly verdictCid: Root } & SlotId)
+    | { readonly event: 'TaskFinalized'; readonly job: JobId; readonly round: number; readonly task: number; readonly resultRoot: Root; readonly paid: number }
+    | ({ readonly event: 'RewardCredited'; readonly node: NodeId; readonly operator: Address; readonly amountWei: bigint } & SlotId)
+    | { readonly event: 'RoundFinalized'; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
+    | { readonly event: 'ModelRegistered'; readonly modelId: Root; readonly owner: Address; readonly modelCid: Root; readonly datasetCid: Root }
+    | { readonly event: 'CheckpointAdded'; readonly modelId: Root; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
+    | { readonly event: 'ModelPublished'; readonly modelId: Root; readonly checkpointCid: Root }
+    | { readonly event: 'Withdrawn'; readonly operator: Address; readonly amountWei: bigint }
+  );
+
+export type ChainEventName = ChainEvent['event'];
+
+export interface ChainNode {
+  readonly node: NodeId;
+  readonly operator: Address;
+  readonly role: NodeRole;
+  readonly caps: Root;
+  readonly stakeWei: bigint;
+  readonly registeredAt: number;
+  readonly lastHeartbeat: number;
+  readonly active: boolean;
+}
+
+export type ChainJobStatus = 'running' | 'paused' | 'completed' | 'cancelled';
+
+export interface ChainJob {
+  readonly job: JobId;
+  readonly owner: Address;
+  readonly coordinator: Address;
+  readonly validator: Address;
+  readonly specCid: Root;
+  readonly modelId: Root;
+  readonly status: ChainJobStatus;
+  readonly budgetWei: bigint;
+  readonly paidWei: bigint;
+  /** The next round that has not been finalized. */
+  readonly nextRound: number;
+}
+
+/** What a stranger needs to speak to the same contracts. */
+export interface ChainInfo {
+  readonly chainId: number;
+  readonly contracts: {
+    readonly nodeCertRegistry: Address;
+    readonly jobManager: Address;
+    readonly proofOfCompute: Address;
+    readonly modelRegistry: Address;
+    readonly faultVerifier: Address;
+  };
+}
+
+export interface ChainReceipt {
+  readonly transaction: `0x${string}`;
+  readonly block: number;
+  readonly gasUsed: number;
+  readonly events: readonly ChainEvent[];
+}
+
+/** What a validator signs (EIP-712, domain: Muster, chain id, fault verifier) for the contract to check. */
+export interface VerdictStatement {
+  readonly job: JobId;
+  readonly round: number;
+  readonly task: number;
+  readonly resultRoot: Root;
+  readonly verdictCid: Root;
+}
+
+/** Read side; needs no key. */
+export interface ChainReader {
+  readonly info: ChainInfo;
+  /** Number of the newest block and its time in seconds. */
+  head(): Promise<{ readonly block: number; readonly time: number }>;
+  node(node: NodeId): Promise<ChainNode | null>;
+  job(job: JobId): Promise<ChainJob | null>;
+  /** The seed that a round's draw uses, once the block after `closeNodes` exists; null before. */
+  beacon(job: JobId, round: number): Promise<Root | null>;
+  balance(account: Address): Promise<bigint>;
+  /** Rewards credited and not yet withdrawn. */
+  credit(account: Address): Promise<bigint>;
+  /** All Muster events with `fromBlock <= block <= toBlock` (default: head), in order. */
+  events(fromBlock: number, toBlock?: number): Promise<ChainEvent[]>;
+  /** Calls `onBlock` soon after a new block exists, until the signal aborts; may coalesce blocks. */
+  watch(onBlock: (block: number) => void, signal: AbortSignalLike): void;
+}
+
+/** One account's write side. */
+export interface ChainWriter extends ChainReader {
+  readonly account: Address;
+  /**
+   * Sends one call and waits until it is in a block. Throws CHAIN_REVERTED with details `{error, …}` naming the contract's
+   * custom error, and CHAIN_UNREACHABLE. Sends from one account are ordered.
+   */
+  send(call: ChainCall): Promise<ChainReceipt>;
+  /** Evidence for `convict` and `finalize`: the verdict signed by this account, ABI-encoded for the fault verifier. */
+  signVerdict(statement: VerdictStatement): Promise<`0x${string}`>;
+}
+
+/** The part of AbortSignal used here, so that pure packages need no DOM types. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void, options?: { readonly once?: boolean }): void;
+}

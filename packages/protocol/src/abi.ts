@@ -1,0 +1,32 @@
+/**
+ * The few EVM encodings that core code recomputes: `keccak256(abi.encode(…))` over static words.
+ */
+import { keccak256 } from './hash.ts';
+import { bytesToHex, hexToBytes, type JobId, type NodeId, type Root } from './ids.ts';
+
+/** A static ABI word: 32-byte hex, 20-byte address, or an unsigned integer. */
+export type AbiWord = `0x${string}` | number | bigint;
+
+/** `abi.encode` of static words: 32 bytes each, integers and addresses right-aligned. */
+export function abiEncodeWords(words: readonly AbiWord[]): Uint8Array {
+  const bytes = new Uint8Array(32 * words.length);
+  for (const [index, word] of words.entries()) {
+    const hex = typeof word === 'string' ? word.slice(2) : BigInt(word).toString(16);
+    bytes.set(hexToBytes(`0x${hex.padStart(64, '0')}`), 32 * index);
+  }
+  return bytes;
+}
+
+export function keccakOfWords(words: readonly AbiWord[]): Root {
+  return bytesToHex(keccak256(abiEncodeWords(words))) as Root;
+}
+
+/** Commitment of design §4.4: binds node, slot and result, hidden by `salt` (32 random bytes). */
+export function commitmentOf(job: JobId, round: number, task: number, slot: number, node: NodeId, salt: Root, resultRoot: Root): Root {
+  return keccakOfWords([job, round, task, slot, node, salt, resultRoot]);
+}
+
+/** Leaf of the assignment tree: slot `slot` of task `task` belongs to `node`. */
+export function assignmentLeaf(job: JobId, round: number, task: number, slot: number, node: NodeId): Root {
+  return keccakOfWords([job, round, task, slot, node]);
+}
