@@ -9,6 +9,7 @@ import { decodeCanonical, encodeObject } from './canonical.ts';
 import type { CidText } from './ids.ts';
 import {
   byteString,
+  fieldError,
   finite,
   type Infer,
   integer,
@@ -32,11 +33,25 @@ export const maxSteps = 1_000_000;
 const maxTensors = 4096;
 const uint32 = integer(0, 0xffff_ffff);
 
-/** How a dataset's training records are divided among task slots. `alpha` is Dirichlet's, in thousandths. */
+/** A share parameter in thousandths: exact in every encoding. */
+const alpha: Schema<number> = (value, path) => {
+  const read = finite(0.001, 1000)(value, path);
+  if (Math.floor(read * 1000 + 0.5) / 1000 !== read) throw fieldError(path, 'a multiple of 0.001', value);
+  return read;
+};
+
+/**
+ * How a dataset's training records are divided among task slots.
+ * - `equal`: shuffled, sizes differ by at most one.
+ * - `dirichlet`: per class, shares over slots drawn from Dirichlet(alpha, …); small alpha = skewed.
+ * - `label`: records sorted by class, cut into slots · shardsPerSlot runs, each slot dealt shardsPerSlot of them (McMahan et al. 2017).
+ * - `class`: each slot gets whole classes, numbers of classes differ by at most one.
+ */
 export const splitSchema = variant('kind', {
   equal: struct({ kind: literal('equal') }),
-  dirichlet: struct({ kind: literal('dirichlet'), alphaMillis: integer(1, 1_000_000) }),
-  label: struct({ kind: literal('label'), classesPerSlot: integer(1, 1000) }),
+  dirichlet: struct({ kind: literal('dirichlet'), alpha }),
+  label: struct({ kind: literal('label'), shardsPerSlot: integer(1, 1024) }),
+  class: struct({ kind: literal('class') }),
 });
 export type SplitSpec = Infer<typeof splitSchema>;
 
@@ -113,7 +128,35 @@ export const tensorSetSchema = struct({
 });
 export type TensorSet = Infer<typeof tensorSetSchema>;
 
-/** What one node says it computed for one task: the opening of its result root. */
+/**
+ * What an execution of a task comes to: the opening of its result root.
+ * A computation that is not finite ends in `fault`, which every honest execution reproduces at the same place.
+ */
+export const taskOutcomeSchema = variant('kind', {
+  update: struct({
+    kind: literal('update'),
+    stateRoot: rootText,
+    /** Over the update's tensors and, where the job carries them, the slot's. */
+    updateRoot: rootText,
+    lossRoot: rootText,
+    traceRoot: rootText,
+    /** State roots at every digest interval and after the last step. */
+    trace: list(rootText, maxSteps, 1),
+    /** Loss of every step: float32, little-endian. */
+    losses: byteString(4 * maxSteps),
+    update: link,
+    slotState: nullable(link),
+  }),
+  fault: struct({
+    kind: literal('fault'),
+    /** Step, from 0, and operation index in the training program; null where the step's outputs are infinite. */
+    step: uint32,
+    operation: nullable(uint32),
+  }),
+});
+export type TaskOutcome = Infer<typeof taskOutcomeSchema>;
+
+/** What one node says it computed for one task. */
 export const taskResultSchema = struct({
   version: literal(1),
   job: jobIdText,
@@ -122,16 +165,7 @@ export const taskResultSchema = struct({
   slot: uint32,
   node: nodeIdText,
   resultRoot: rootText,
-  stateRoot: rootText,
-  updateRoot: rootText,
-  lossRoot: rootText,
-  traceRoot: rootText,
-  /** State roots at every digest interval and after the last step. */
-  trace: list(rootText, maxSteps, 1),
-  /** Loss of every step: float32, little-endian. */
-  losses: byteString(4 * maxSteps),
-  update: link,
-  slotState: link,
+  outcome: taskOutcomeSchema,
 });
 export type TaskResult = Infer<typeof taskResultSchema>;
 
@@ -144,8 +178,7 @@ export const verdictSchema = struct({
   validator: nodeIdText,
   assignment: link,
   resultRoot: rootText,
-  update: link,
-  slotState: link,
+  outcome: taskOutcomeSchema,
 });
 export type Verdict = Infer<typeof verdictSchema>;
 
@@ -168,7 +201,7 @@ export const checkpointSchema = struct({
   parameters: link,
   stateRoot: rootText,
   /** Accepted tasks, ascending: what was averaged with which weight. */
-  tasks: list(struct({ task: uint32, weight: integer(1), resultRoot: rootText, update: link, slotState: link }), maxTasks),
+  tasks: list(struct({ task: uint32, weight: integer(1), resultRoot: rootText, update: link, slotState: nullable(link) }), maxTasks),
   evaluation: evaluationSchema,
 });
 export type Checkpoint = Infer<typeof checkpointSchema>;

@@ -1,0 +1,329 @@
+/**
+ * The job machine: `stepJob(state, event, {now}) → {state, effects}`, without I/O, clock or randomness of its own.
+ *
+ * Coordinator, simulator and auditor run this same function; a crash is a replay of the recorded events. Events that no
+ * longer apply (a late commitment, an old round) change nothing. `docs/spec/10-rounds.md` draws the states.
+ */
+import type { JobId, JobSpec, NodeId } from '@muster/protocol';
+import { substituteOrder } from './assign.ts';
+import { dutiesOf, dutyKey } from './duties.ts';
+import type { Duty, JobEvent, JobState, RoundState, SlotState, StepEnvironment, TaskState } from './state.ts';
+import { acceptGroup, acceptVerdict, countedResult, majority, outliers, validateTask } from './validate.ts';
+
+export function initialJobState(job: JobId, spec: JobSpec): JobState {
+  return {
+    job,
+    spec,
+    status: 'running',
+    trainers: [],
+    slashed: [],
+    replaced: [],
+    base: null,
+    shardSizes: [],
+    slotStates: Array.from({ length: spec.tasks }, () => null),
+    round: null,
+    published: false,
+  };
+}
+
+/** The next state, and the duties that are new in it. */
+export function stepJob(state: JobState, event: JobEvent, environment: StepEnvironment): { readonly state: JobState; readonly effects: readonly Duty[] } {
+  const next = settle(applyEvent(state, event, environment.now), environment.now);
+  if (next === state) return { state, effects: [] };
+  const before = new Set(dutiesOf(state).map(dutyKey));
+  return { state: next, effects: dutiesOf(next).filter((duty) => !before.has(dutyKey(duty))) };
+}
+
+/** When a `tick` would change something, ms; null while only events can. */
+export function nextDeadline(state: JobState): number | null {
+  const { round, spec } = state;
+  if (round === null || round.phase !== 'work') return null;
+  const times = [round.startedAt + spec.roundTimeoutMs];
+  for (const task of round.tasks) {
+    if (task.phase === 'commit') {
+      for (const slot of task.slots) if (slot.phase === 'working') times.push(slot.since + spec.commitTimeoutMs);
+    } else if (task.phase === 'reveal') times.push(task.since + spec.revealTimeoutMs);
+    else if (task.phase === 'judge') times.push(task.since + spec.verdictTimeoutMs);
+  }
+  return Math.min(...times);
+}
+
+const emptyRound = (round: number): RoundState => ({
+  round,
+  phase: 'gather',
+  nodes: [],
+  beacon: null,
+  assignmentCid: null,
+  startedAt: 0,
+  tasks: [],
+  checkpoint: null,
+});
+
+function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
+  switch (event.type) {
+    case 'prepared':
+      if (state.base !== null) return state;
+      return {
+        ...state,
+        base: { checkpoint: event.checkpoint, parameters: event.parameters },
+        shardSizes: event.shardSizes,
+        round: emptyRound(0),
+      };
+    case 'nodePresent':
+      if (state.trainers.includes(event.node) || state.slashed.includes(event.node)) return state;
+      return { ...state, trainers: [...state.trainers, event.node].sort() };
+    case 'nodeAbsent':
+      return withoutTrainer(state, event.node);
+    case 'nodeSlashed':
+      if (state.slashed.includes(event.node)) return state;
+      return { ...withoutTrainer(state, event.node), slashed: [...state.slashed, event.node] };
+    case 'jobPaused':
+      return state.status === 'running' ? { ...state, status: 'paused' } : state;
+    case 'jobResumed':
+      return state.status === 'paused' ? { ...state, status: 'running' } : state;
+    case 'jobStopped':
+      return state.status === 'completed' ? state : { ...state, status: 'stopped', round: null };
+    case 'jobCompleted':
+      return { ...state, status: 'completed', round: null };
+    case 'modelPublished':
+      return { ...state, published: true };
+    case 'tick':
+      return state;
+    default:
+      return state.round === null || state.round.round !== event.round ? state : applyRoundEvent(state, state.round, event, now);
+  }
+}
+
+type RoundEvent = Extract<JobEvent, { readonly round: number }>;
+
+function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, now: number): JobState {
+  const withRound = (change: Partial<RoundState>): JobState => ({ ...state, round: { ...round, ...change } });
+  switch (event.type) {
+    case 'nodesClosed':
+      return round.phase === 'close' ? withRound({ phase: 'draw' }) : state;
+    case 'beaconDrawn':
+      return round.phase === 'draw' ? withRound({ phase: 'assign', beacon: event.beacon }) : state;
+    case 'roundAssigned':
+      if (round.phase !== 'assign') return state;
+      return withRound({
+        phase: 'work',
+        assignmentCid: event.assignmentCid,
+        startedAt: now,
+        tasks: event.tasks.map((nodes) => ({
+          phase: 'commit',
+          since: now,
+          slots: nodes.map((node) => freshSlot(node, now)),
+          verdict: null,
+          accepted: null,
+        })),
+      });
+    case 'aggregated':
+      if (round.phase !== 'aggregate') return state;
+      return {
+        ...withRound({ phase: 'finalize', checkpoint: event.checkpoint }),
+        base: { checkpoint: event.checkpoint, parameters: event.parameters },
+      };
+    case 'roundFinalized':
+      return round.phase === 'finalize' ? withRound({ phase: 'publish' }) : state;
+    case 'checkpointAdded':
+      return round.phase === 'publish' ? endRound(state, round) : state;
+    case 'slotReassigned':
+    case 'committed':
+    case 'commitsClosed':
+    case 'opened':
+    case 'revealed':
+    case 'verdict':
+    case 'convicted': {
+      const task = round.tasks[event.task];
+      if (task === undefined) return state;
+      const changed = applyTaskEvent(task, event, now);
+      if (changed === task) return state;
+      const replaced = event.type === 'slotReassigned' ? [...state.replaced, task.slots[event.slot]?.node ?? event.node] : state.replaced;
+      return { ...withRound({ tasks: round.tasks.with(event.task, changed) }), replaced };
+    }
+    default:
+      return event satisfies never;
+  }
+}
+
+type TaskEvent = Extract<JobEvent, { readonly task: number }>;
+
+function applyTaskEvent(task: TaskState, event: TaskEvent, now: number): TaskState {
+  if (event.type === 'commitsClosed') {
+    if (task.phase !== 'commit' && task.phase !== 'closing') return task;
+    return openReveal(task, now);
+  }
+  if (event.type === 'verdict') return task.verdict === null && task.phase === 'judge' ? { ...task, verdict: event.verdict } : task;
+  const slot = task.slots[event.slot];
+  if (slot === undefined) return task;
+  const withSlot = (change: Partial<SlotState>): TaskState => ({ ...task, slots: task.slots.with(event.slot, { ...slot, ...change }) });
+  switch (event.type) {
+    case 'slotReassigned':
+      return slot.phase === 'working' ? withSlot({ ...freshSlot(event.node, now) }) : task;
+    case 'committed':
+      return slot.node === event.node && slot.phase === 'working' ? withSlot({ phase: 'committed', substitute: null }) : task;
+    case 'opened':
+      return slot.node === event.node && slot.opened === null && slot.phase !== 'working' ? withSlot({ opened: event.result }) : task;
+    case 'revealed':
+      return slot.node === event.node && slot.revealedRoot === null ? withSlot({ revealedRoot: event.resultRoot }) : task;
+    case 'convicted':
+      return slot.node === event.node ? withSlot({ convicted: true }) : task;
+    default:
+      return event satisfies never;
+  }
+}
+
+const freshSlot = (node: NodeId, now: number): SlotState => ({
+  node,
+  since: now,
+  phase: 'working',
+  opened: null,
+  revealedRoot: null,
+  substitute: null,
+  convicted: false,
+});
+
+/** Commits are closed: who has not committed is out of the task. */
+const openReveal = (task: TaskState, now: number): TaskState => ({
+  ...task,
+  phase: 'reveal',
+  since: now,
+  slots: task.slots.map((slot) => (slot.phase === 'working' ? { ...slot, phase: 'silent', substitute: null } : slot)),
+});
+
+function withoutTrainer(state: JobState, node: NodeId): JobState {
+  return state.trainers.includes(node) ? { ...state, trainers: state.trainers.filter((other) => other !== node) } : state;
+}
+
+function endRound(state: JobState, round: RoundState): JobState {
+  const slotStates = state.slotStates.map((carried, task) => {
+    const outcome = round.tasks[task]?.accepted?.outcome;
+    return outcome?.kind === 'update' ? outcome.slotState : carried;
+  });
+  const last = round.round + 1 === state.spec.rounds;
+  return { ...state, slotStates, round: last ? null : emptyRound(round.round + 1) };
+}
+
+/** Applies every rule that holds by itself, given the time. */
+function settle(state: JobState, now: number): JobState {
+  const { round } = state;
+  if (round === null) return state;
+  if (round.phase === 'gather') {
+    if (state.status !== 'running' || state.trainers.length < state.spec.minimumNodes) return state;
+    return { ...state, round: { ...round, phase: 'close', nodes: state.trainers } };
+  }
+  if (round.phase !== 'work') return state;
+  const overdue = now >= round.startedAt + state.spec.roundTimeoutMs;
+  const working = workload(round);
+  let changed = false;
+  const tasks = round.tasks.map((task) => {
+    const settled = settleTask(state, round, task, working, now, overdue);
+    changed ||= settled !== task;
+    return settled;
+  });
+  const ended = tasks.every(taskEnded);
+  if (!changed && !ended) return state;
+  return { ...state, round: { ...round, tasks, phase: ended ? 'aggregate' : 'work' } };
+}
+
+/** A task has ended when its result is known, or given up, and whoever lied about it is convicted. */
+function taskEnded(task: TaskState): boolean {
+  if (task.phase !== 'accepted' && task.phase !== 'failed') return false;
+  return outliers(task).every((slot) => task.slots[slot]?.convicted === true);
+}
+
+function settleTask(
+  state: JobState,
+  round: RoundState,
+  task: TaskState,
+  working: Map<NodeId, number>,
+  now: number,
+  overdue: boolean,
+): TaskState {
+  const { spec } = state;
+  switch (task.phase) {
+    case 'commit': {
+      const assigned = settleCommits(state, round, task, working, now);
+      if (assigned.slots.every((slot) => slot.phase === 'committed') && assigned.slots.length === spec.redundancy) {
+        return openReveal(assigned, now);
+      }
+      const stuck = assigned.slots.every((slot) => slot.phase === 'committed' || (slot.substitute === null && slotDue(state, slot, now)));
+      if (!stuck) return assigned;
+      const any = assigned.slots.some((slot) => slot.phase === 'committed');
+      return { ...assigned, phase: any ? 'closing' : 'judge', since: now };
+    }
+    case 'closing':
+      if (task.slots.length === spec.redundancy && task.slots.every((slot) => slot.phase === 'committed')) return openReveal(task, now);
+      return overdue ? { ...task, phase: 'judge', since: now } : task;
+    case 'reveal': {
+      const late = now >= task.since + spec.revealTimeoutMs;
+      const opened: TaskState = {
+        ...task,
+        slots: task.slots.map((slot) =>
+          slot.phase === 'committed' && countedResult(slot) === null && (late || !state.trainers.includes(slot.node))
+            ? { ...slot, phase: 'silent' }
+            : slot,
+        ),
+      };
+      const result = validateTask(opened, spec.redundancy);
+      if (result === null) return opened.slots.every((slot, index) => slot === task.slots[index]) ? task : opened;
+      return result === 'judge' ? { ...opened, phase: 'judge', since: now } : { ...opened, phase: 'accepted', since: now, accepted: result };
+    }
+    case 'judge': {
+      const judged = acceptVerdict(task, spec.redundancy);
+      if (judged !== null) return { ...task, phase: 'accepted', since: now, accepted: judged };
+      if (now < task.since + spec.verdictTimeoutMs && !overdue) return task;
+      const winner = majority(task.slots, spec.redundancy);
+      if (winner !== null) return { ...task, phase: 'accepted', since: now, accepted: acceptGroup(winner) };
+      return overdue ? { ...task, phase: 'failed', since: now } : task;
+    }
+    case 'accepted':
+    case 'failed':
+      return task;
+    default:
+      return task.phase satisfies never;
+  }
+}
+
+/** A working slot is due for another node when its node is gone or too slow. */
+function slotDue(state: JobState, slot: SlotState, now: number): boolean {
+  return !state.trainers.includes(slot.node) || now >= slot.since + state.spec.commitTimeoutMs;
+}
+
+/** Names substitutes for slots that are due: present, not in the task, the least busy first, then in the beacon's order. */
+function settleCommits(state: JobState, round: RoundState, task: TaskState, working: Map<NodeId, number>, now: number): TaskState {
+  const taken = new Set(task.slots.flatMap((slot) => (slot.substitute === null ? [slot.node] : [slot.node, slot.substitute])));
+  let changed = false;
+  const slots = task.slots.map((slot) => {
+    if (slot.phase !== 'working' || !slotDue(state, slot, now)) {
+      if (slot.substitute === null || slot.phase !== 'working') return slot;
+      changed = true;
+      return { ...slot, substitute: null };
+    }
+    if (slot.substitute !== null && state.trainers.includes(slot.substitute)) return slot;
+    const order = substituteOrder(state.trainers, round.beacon ?? state.spec.seed, round.tasks.indexOf(task));
+    const load = (node: NodeId): number => working.get(node) ?? 0;
+    const candidates = order.filter((node) => !taken.has(node)).sort((a, b) => load(a) - load(b));
+    const substitute = candidates[0] ?? null;
+    if (substitute === slot.substitute) return slot;
+    if (substitute !== null) {
+      taken.add(substitute);
+      working.set(substitute, load(substitute) + 1);
+    }
+    changed = true;
+    return { ...slot, substitute };
+  });
+  return changed ? { ...task, slots } : task;
+}
+
+/** Slots each node still works on. */
+function workload(round: RoundState): Map<NodeId, number> {
+  const counts = new Map<NodeId, number>();
+  for (const task of round.tasks) {
+    for (const slot of task.slots) {
+      const node = slot.substitute ?? slot.node;
+      if (slot.phase === 'working') counts.set(node, (counts.get(node) ?? 0) + 1);
+    }
+  }
+  return counts;
+}

@@ -1,0 +1,189 @@
+/**
+ * State, events and duties of the job machine, as plain data.
+ *
+ * A state is what follows from the recorded events; it holds no clock, no connection and no bulk bytes.
+ * A duty is something the world must still do for the job to go on. Duties follow from the state alone, so after a crash the
+ * same ones come back, and carrying one out twice must be harmless.
+ */
+import type { CidText, JobId, JobSpec, NodeId, Root, TaskOutcome } from '@muster/protocol';
+
+/** The parts of an outcome that later stages need. A fault carries nothing to average. */
+export type OutcomeSummary =
+  | { readonly kind: 'update'; readonly update: CidText; readonly slotState: CidText | null }
+  | { readonly kind: 'fault'; readonly step: number; readonly operation: number | null };
+
+export interface OpenedResult {
+  readonly resultRoot: Root;
+  readonly resultCid: CidText;
+  readonly outcome: OutcomeSummary;
+}
+
+/** One execution of a task. `silent` slots are out of the task without blame. */
+export interface SlotState {
+  readonly node: NodeId;
+  /** When this node got the slot, ms. */
+  readonly since: number;
+  readonly phase: 'working' | 'committed' | 'silent';
+  /** Verified opening in the store; null until the node submitted it. */
+  readonly opened: OpenedResult | null;
+  /** Root revealed on chain. */
+  readonly revealedRoot: Root | null;
+  /** Who is to take the slot over; null unless a reassignment is due. */
+  readonly substitute: NodeId | null;
+  readonly convicted: boolean;
+}
+
+export interface VerdictState {
+  readonly resultRoot: Root;
+  readonly verdictCid: CidText;
+  readonly evidence: `0x${string}`;
+  readonly outcome: OutcomeSummary;
+}
+
+export interface AcceptedResult {
+  readonly resultRoot: Root;
+  readonly outcome: OutcomeSummary;
+  /** Empty where a majority revealed the root. */
+  readonly evidence: `0x${string}`;
+}
+
+/**
+ * commit: slots train and commit · closing: no more nodes to wait for, commits to be closed on chain · reveal: openings come in ·
+ * judge: results differ or are too few, a validator executes the task · accepted · failed: nobody can say what the result is.
+ */
+export type TaskPhase = 'commit' | 'closing' | 'reveal' | 'judge' | 'accepted' | 'failed';
+
+export interface TaskState {
+  readonly phase: TaskPhase;
+  /** When the phase began, ms. */
+  readonly since: number;
+  readonly slots: readonly SlotState[];
+  readonly verdict: VerdictState | null;
+  readonly accepted: AcceptedResult | null;
+}
+
+/** gather: waiting for enough nodes · close, draw, assign: see stage 1 · work: tasks · aggregate · finalize · publish. */
+export type RoundPhase = 'gather' | 'close' | 'draw' | 'assign' | 'work' | 'aggregate' | 'finalize' | 'publish';
+
+export interface RoundState {
+  readonly round: number;
+  readonly phase: RoundPhase;
+  /** The closed node set; empty while gathering. */
+  readonly nodes: readonly NodeId[];
+  readonly beacon: Root | null;
+  readonly assignmentCid: CidText | null;
+  /** When work began, ms; 0 before. */
+  readonly startedAt: number;
+  readonly tasks: readonly TaskState[];
+  readonly checkpoint: CidText | null;
+}
+
+export type JobStatus = 'running' | 'paused' | 'stopped' | 'completed';
+
+export interface JobState {
+  readonly job: JobId;
+  readonly spec: JobSpec;
+  readonly status: JobStatus;
+  /** Present, unslashed trainers, ascending. */
+  readonly trainers: readonly NodeId[];
+  readonly slashed: readonly NodeId[];
+  /** Nodes that lost a slot to a substitute, in order. */
+  readonly replaced: readonly NodeId[];
+  /** Null until the job is prepared. */
+  readonly base: { readonly checkpoint: CidText; readonly parameters: CidText } | null;
+  readonly shardSizes: readonly number[];
+  readonly slotStates: readonly (CidText | null)[];
+  /** The round under way; null between the last round and completion. */
+  readonly round: RoundState | null;
+  readonly published: boolean;
+}
+
+export type JobEvent =
+  | {
+      readonly type: 'prepared';
+      readonly checkpoint: CidText;
+      readonly parameters: CidText;
+      readonly shardSizes: readonly number[];
+    }
+  | { readonly type: 'nodePresent' | 'nodeAbsent' | 'nodeSlashed'; readonly node: NodeId }
+  | { readonly type: 'nodesClosed'; readonly round: number }
+  | { readonly type: 'beaconDrawn'; readonly round: number; readonly beacon: Root }
+  | {
+      readonly type: 'roundAssigned';
+      readonly round: number;
+      readonly assignmentCid: CidText;
+      /** Nodes by slot, task by task. */
+      readonly tasks: readonly (readonly NodeId[])[];
+    }
+  | { readonly type: 'slotReassigned'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
+  | { readonly type: 'committed'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
+  | { readonly type: 'commitsClosed'; readonly round: number; readonly task: number }
+  | {
+      readonly type: 'opened';
+      readonly round: number;
+      readonly task: number;
+      readonly slot: number;
+      readonly node: NodeId;
+      readonly result: OpenedResult;
+    }
+  | {
+      readonly type: 'revealed';
+      readonly round: number;
+      readonly task: number;
+      readonly slot: number;
+      readonly node: NodeId;
+      readonly resultRoot: Root;
+    }
+  | { readonly type: 'verdict'; readonly round: number; readonly task: number; readonly verdict: VerdictState }
+  | { readonly type: 'convicted'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
+  | {
+      readonly type: 'aggregated';
+      readonly round: number;
+      readonly checkpoint: CidText;
+      readonly parameters: CidText;
+    }
+  | { readonly type: 'roundFinalized' | 'checkpointAdded'; readonly round: number }
+  | { readonly type: 'modelPublished' | 'jobPaused' | 'jobResumed' | 'jobStopped' | 'jobCompleted' }
+  | { readonly type: 'tick' };
+
+export interface AcceptedTask {
+  readonly task: number;
+  readonly weight: number;
+  readonly resultRoot: Root;
+  readonly outcome: OutcomeSummary;
+  readonly evidence: `0x${string}`;
+}
+
+export type Duty =
+  | { readonly duty: 'prepare' }
+  | { readonly duty: 'closeNodes'; readonly round: number; readonly nodes: readonly NodeId[] }
+  | { readonly duty: 'drawBeacon'; readonly round: number }
+  | { readonly duty: 'assign'; readonly round: number; readonly nodes: readonly NodeId[]; readonly beacon: Root }
+  | { readonly duty: 'reassign'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
+  | { readonly duty: 'closeCommits'; readonly round: number; readonly task: number }
+  | { readonly duty: 'judge'; readonly round: number; readonly task: number }
+  | {
+      readonly duty: 'convict';
+      readonly round: number;
+      readonly task: number;
+      readonly slot: number;
+      readonly node: NodeId;
+      readonly verdict: VerdictState;
+    }
+  | { readonly duty: 'aggregate'; readonly round: number; readonly accepted: readonly AcceptedTask[] }
+  | { readonly duty: 'finalize'; readonly round: number; readonly checkpoint: CidText; readonly accepted: readonly AcceptedTask[] }
+  | { readonly duty: 'addCheckpoint'; readonly round: number; readonly checkpoint: CidText }
+  | { readonly duty: 'publishModel'; readonly checkpoint: CidText }
+  | { readonly duty: 'completeJob' };
+
+/** Time as an argument: milliseconds since 1970. */
+export interface StepEnvironment {
+  readonly now: number;
+}
+
+/** `outcome` without what only its root needs. */
+export function summarize(outcome: TaskOutcome): OutcomeSummary {
+  return outcome.kind === 'update'
+    ? { kind: 'update', update: outcome.update, slotState: outcome.slotState }
+    : { kind: 'fault', step: outcome.step, operation: outcome.operation };
+}
