@@ -1,1 +1,9 @@
-export {};
+export {
+  type DataFormat,
+  importDataset,
+  type ImportedDataset,
+  type ImportOptions,
+  type ImportProgress,
+  type PutBlock,
+  readDataset,
+} from './data/import.ts';

@@ -1,1 +1,13 @@
-export {};
+export * from './batches.ts';
+export * from './csv.ts';
+export * from './dataset.ts';
+export * from './digits/draw.ts';
+export * from './gzip.ts';
+export * from './heldout.ts';
+export * from './idx.ts';
+export * from './images.ts';
+export * from './manifest.ts';
+export * from './random.ts';
+export * from './reader.ts';
+export * from './shards.ts';
+export * from './text.ts';
