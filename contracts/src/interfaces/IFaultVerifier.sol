@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+/// The fault-proof seam: the only place that says what a task's correct result is.
+/// @dev An implementation reverts rather than guess.
+interface IFaultVerifier {
+    /// The result root that `evidence` proves for a task, and the content id of the public record that explains it.
+    /// @param evidence whatever this verifier needs; opaque to the caller
+    function correctRoot(bytes32 jobId, uint64 round, uint32 task, bytes calldata evidence)
+        external
+        view
+        returns (bytes32 resultRoot, bytes32 verdictCid);
+}

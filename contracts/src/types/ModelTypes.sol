@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+/// A checkpoint of a model and the round it came from.
+struct Checkpoint {
+    bytes32 jobId;
+    uint64 round;
+    uint64 addedAt;
+    bytes32 checkpointCid;
+}
+
+/// A model's record; weights are never on chain. `publishedCid` is 0 until `publishModel`.
+struct Model {
+    address owner;
+    uint64 registeredAt;
+    uint64 publishedAt;
+    bytes32 modelCid;
+    bytes32 datasetCid;
+    bytes32 publishedCid;
+    Checkpoint[] checkpoints;
+}
