@@ -1,1 +1,10 @@
 export * from './program.ts';
+export { checkProgram, maxConstantBytes, maxConstants, maxNamedValues, maxOperations, valueTypes } from './check.ts';
+export { decodeProgram, encodeProgram, maxProgramBytes, namedTypeSchema, tensorTypeSchema } from './codec.ts';
+export { broadcastShapes, describeType, elementCount, inferOutputs, maxElements, maxRank, sameShape, sameType } from './shapes.ts';
+export { traceProgram, type TracedFunction } from './trace.ts';
+export { ProgramBuilder, scalarTensor, type Value } from './trace-builder.ts';
+export { simplifyProgram } from './trace-simplify.ts';
+export { checkInputs } from './reference/inputs.ts';
+export { executeOperation, referenceExecutor, runOperations } from './reference/executor.ts';
+export * from './digest.ts';

@@ -1,0 +1,144 @@
+/** From a definition or a specification to a model object and its programs. Runs where the organizer is, never on a contributor. */
+import { type Array as JaxArray, numpy as np, random, valueAndGrad } from '@jax-js/jax';
+import { encodeProgram, type NamedType, type Program, traceProgram } from '@muster/engine';
+import { type CidText, cidOfBytes } from '@muster/protocol';
+import { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
+import { type ModelDefinition, type ParameterDefinition, unexpected, uniformLimit } from './definition.ts';
+import { definitionOf } from './families.ts';
+import {
+  checkModelPrograms,
+  encodeModel,
+  type ModelObject,
+  type ProgramRole,
+  programRoles,
+  programSignatures,
+  type Signature,
+} from './model.ts';
+import { optimizerStep, slotTypes } from './optimizers.ts';
+import { decodeModelSpec, type ModelSpec, type TrainingSpec } from './spec.ts';
+
+/** A model ready to publish: every object with its content id, programs first and the model object last. */
+export interface BuiltModel {
+  readonly model: ModelObject;
+  readonly cid: CidText;
+  readonly objects: readonly { readonly cid: CidText; readonly bytes: Uint8Array }[];
+  readonly programs: Readonly<Record<ProgramRole, Program>>;
+}
+
+type Traced = (...inputs: JaxArray[]) => JaxArray[];
+
+const namesOf = (types: readonly NamedType[]): string[] => types.map((type) => type.name);
+
+function byName(types: readonly NamedType[], arrays: readonly JaxArray[]): Record<string, JaxArray> {
+  return Object.fromEntries(types.map((type, index) => [type.name, arrays[index] as JaxArray]));
+}
+
+function initialValue(parameter: ParameterDefinition, key: JaxArray): JaxArray {
+  const shape = [...parameter.shape];
+  switch (parameter.initial) {
+    case 'zeros':
+      return np.zeros(shape);
+    case 'ones':
+      return np.ones(shape);
+    case 'heUniform':
+    case 'glorotUniform':
+      return random
+        .uniform(key, shape)
+        .sub(0.5)
+        .mul(2 * uniformLimit(parameter));
+    default:
+      throw unexpected(parameter.initial);
+  }
+}
+
+function tracedFunctions(
+  definition: ModelDefinition,
+  optimizer: TrainingSpec['optimizer'],
+  parameters: readonly NamedType[],
+  slots: readonly NamedType[],
+): Pick<Record<ProgramRole, Traced>, 'init' | 'trainStep' | 'evaluate' | 'apply'> {
+  const count = parameters.length;
+  const { loss } = definition;
+  return {
+    init: (keys) => definition.parameters.map((parameter, index) => initialValue(parameter, keys.ref.slice(index))),
+    trainStep: (...inputs) => {
+      const state = inputs.slice(0, count);
+      const [x, y] = inputs.slice(count + slots.length) as [JaxArray, JaxArray];
+      const meanLoss = (trained: Record<string, JaxArray>): JaxArray => np.mean(loss.perRecord(definition.apply(trained, x.ref), y.ref));
+      const copies = byName(
+        parameters,
+        state.map((array) => array.ref),
+      );
+      const [value, gradients] = valueAndGrad(meanLoss)(copies);
+      const step = optimizerStep(
+        optimizer,
+        state,
+        inputs.slice(count, count + slots.length),
+        parameters.map(({ name }) => gradients[name] as JaxArray),
+      );
+      return [...step.parameters, ...step.slots, value];
+    },
+    evaluate: (...inputs) => {
+      const [x, y, mask] = inputs.slice(count) as [JaxArray, JaxArray, JaxArray];
+      const output = definition.apply(byName(parameters, inputs), x);
+      const counted = np.greater(mask, 0);
+      const lossSum = np.where(counted.ref, loss.perRecord(output.ref, y.ref), 0).sum();
+      if (loss.correct === null) return [lossSum, np.zeros([], { dtype: np.int32 })];
+      return [lossSum, np.where(counted, loss.correct(output, y), false).astype(np.int32).sum()];
+    },
+    apply: (...inputs) => [definition.apply(byName(parameters, inputs), inputs[count] as JaxArray)],
+  };
+}
+
+/**
+ * The model that `definition` and `training` describe. The same arguments give the same content ids.
+ * Throws MODEL_INVALID for a definition that contradicts itself, PRIMITIVE_UNKNOWN for one that leaves the closed list.
+ */
+export async function buildModelFromDefinition(definition: ModelDefinition, training: TrainingSpec): Promise<BuiltModel> {
+  const { name } = definition;
+  const parameters = definition.parameters.map(({ name, shape }): NamedType => ({ name, dtype: 'float32', shape: [...shape] }));
+  const slots = slotTypes(training.optimizer, parameters);
+  const header = {
+    version: 1,
+    name,
+    parameters,
+    slots,
+    batch: {
+      x: { dtype: definition.input.dtype, shape: [training.batchSize, ...definition.input.shape] },
+      y: { dtype: definition.target.dtype, shape: [training.batchSize, ...definition.target.shape] },
+    },
+    evaluationBatch: training.evaluationBatch,
+  } as const;
+  const signatures = programSignatures(header);
+  const traced = tracedFunctions(definition, training.optimizer, parameters, slots);
+  const trace = (role: keyof typeof traced, outputs: Signature['outputs']): Program =>
+    traceProgram(`${name}.${role}`, traced[role], signatures[role].inputs, namesOf(outputs));
+  const programs: Record<ProgramRole, Program> = {
+    init: trace('init', parameters),
+    trainStep: trace('trainStep', signatures.trainStep.outputs),
+    evaluate: trace('evaluate', signatures.evaluate.outputs),
+    apply: traceProgram(`${name}.apply`, traced.apply, signatures.apply.inputs, ['output']),
+    update: updateProgram(`${name}.update`, parameters),
+    fold: foldProgram(`${name}.fold`, parameters),
+    finish: finishProgram(`${name}.finish`, parameters),
+  };
+  checkModelPrograms(header, programs);
+  return publish(header, programs);
+}
+
+function publish(header: Omit<ModelObject, 'programs'>, programs: Readonly<Record<ProgramRole, Program>>): BuiltModel {
+  const encoded = programRoles.map((role) => {
+    const bytes = encodeProgram(programs[role]);
+    return { role, cid: cidOfBytes(bytes, 'dag-cbor'), bytes };
+  });
+  const links = Object.fromEntries(encoded.map(({ role, cid }) => [role, cid])) as Record<ProgramRole, CidText>;
+  const model: ModelObject = { ...header, programs: links };
+  const object = encodeModel(model);
+  return { model, cid: object.cid, objects: [...encoded.map(({ cid, bytes }) => ({ cid, bytes })), object], programs };
+}
+
+/** The model that `spec` names; `spec` is decoded first. Throws MODEL_INVALID naming the field. */
+export async function buildModel(spec: ModelSpec): Promise<BuiltModel> {
+  const decoded = decodeModelSpec(spec);
+  return buildModelFromDefinition(definitionOf(decoded), decoded);
+}

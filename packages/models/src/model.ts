@@ -1,0 +1,166 @@
+/**
+ * The model object: the content id of everything a job needs to start, train, evaluate, apply and aggregate one model.
+ * Programs are linked, not embedded. Their signatures follow from the model's types (`programSignatures`).
+ */
+import { type NamedType, namedTypeSchema, type Program, sameType, tensorTypeSchema, type TensorType } from '@muster/engine';
+import {
+  type CidText,
+  decodeCanonical,
+  encodeObject,
+  integer,
+  link,
+  linkOf,
+  list,
+  literal,
+  MusterError,
+  struct,
+  text,
+} from '@muster/protocol';
+
+export const programRoles = ['init', 'trainStep', 'evaluate', 'apply', 'update', 'fold', 'finish'] as const;
+/** What a program of a model is for. */
+export type ProgramRole = (typeof programRoles)[number];
+
+export interface ModelObject {
+  readonly version: 1;
+  readonly name: string;
+  /** Trained tensors, float32, in program order. */
+  readonly parameters: readonly NamedType[];
+  /** Optimizer state, float32; starts as zeros. */
+  readonly slots: readonly NamedType[];
+  /** Input and target of one training step; the first axis of both is the batch. */
+  readonly batch: { readonly x: TensorType; readonly y: TensorType };
+  /** Records per run of `evaluate` and `apply`. */
+  readonly evaluationBatch: number;
+  readonly programs: { readonly [R in ProgramRole]: CidText };
+}
+
+export interface Signature {
+  readonly inputs: readonly NamedType[];
+  readonly outputs: readonly NamedType[];
+}
+
+const modelName = text(40, /^[A-Za-z_][A-Za-z0-9_.-]*$/);
+const named = list(namedTypeSchema, 1024);
+const modelSchema = struct({
+  version: literal(1),
+  name: modelName,
+  parameters: list(namedTypeSchema, 1024, 1),
+  slots: named,
+  batch: struct({ x: tensorTypeSchema, y: tensorTypeSchema }),
+  evaluationBatch: integer(1, 65_536),
+  programs: struct({ init: link, trainStep: link, evaluate: link, apply: link, update: link, fold: link, finish: link }),
+});
+
+function invalid(field: string, message: string): never {
+  throw new MusterError('MODEL_INVALID', `${field}: ${message}`, { field });
+}
+
+/** Names that programs give to tensors of their own. */
+const reserved = new Set(['x', 'y', 'key', 'keys', 'mask', 'loss', 'weight', 'total']);
+/** Longest name of a parameter or slot: programs put `update.` and the like before it. */
+export const maxTensorName = 56;
+
+/** Throws MODEL_INVALID unless names are distinct and free, state is float32 and both batches have the same first axis. */
+export function checkModel(model: Omit<ModelObject, 'programs'>): void {
+  const seen = new Set<string>();
+  for (const [kind, types] of [
+    ['parameters', model.parameters],
+    ['slots', model.slots],
+  ] as const) {
+    for (const { name, dtype } of types) {
+      if (reserved.has(name)) invalid(kind, `the name "${name}" is reserved`);
+      if (seen.has(name)) invalid(kind, `"${name}" appears twice`);
+      if (name.length > maxTensorName) invalid(kind, `the name "${name}" is longer than ${maxTensorName}`);
+      if (dtype !== 'float32') invalid(kind, `"${name}" is ${dtype}, not float32`);
+      seen.add(name);
+    }
+  }
+  const { x, y } = model.batch;
+  if (x.shape[0] === undefined || x.shape[0] !== y.shape[0] || x.shape[0] === 0) invalid('batch', 'x and y do not share a first axis');
+}
+
+/** Canonical bytes and content id of `model`. Throws MODEL_INVALID. */
+export function encodeModel(model: ModelObject): { readonly cid: CidText; readonly bytes: Uint8Array } {
+  checkModel(model);
+  const programs = Object.fromEntries(programRoles.map((role) => [role, linkOf(model.programs[role])]));
+  return encodeObject({ ...model, programs });
+}
+
+/** The model object in `bytes`. Throws BYTES_TOO_LARGE, BYTES_MALFORMED, BYTES_NOT_CANONICAL, FIELD_INVALID, MODEL_INVALID. */
+export function decodeModel(bytes: Uint8Array): ModelObject {
+  const model = modelSchema(decodeCanonical(bytes), 'model');
+  checkModel(model);
+  return model;
+}
+
+const scalar = (name: string): NamedType => ({ name, dtype: 'float32', shape: [] });
+
+/** Inputs and outputs, in order, that each program of `model` must have. The output type of `apply` is the program's own. */
+export function programSignatures(model: Omit<ModelObject, 'programs'>): { readonly [R in ProgramRole]: Signature } {
+  const { parameters, slots, batch, evaluationBatch } = model;
+  const prefixed = (prefix: string): NamedType[] => parameters.map((parameter) => ({ ...parameter, name: `${prefix}.${parameter.name}` }));
+  const evaluated = (name: string, type: TensorType): NamedType => ({
+    name,
+    dtype: type.dtype,
+    shape: [evaluationBatch, ...type.shape.slice(1)],
+  });
+  const x: NamedType = { name: 'x', ...batch.x };
+  const y: NamedType = { name: 'y', ...batch.y };
+  return {
+    init: { inputs: [{ name: 'keys', dtype: 'uint32', shape: [parameters.length, 2] }], outputs: parameters },
+    trainStep: {
+      inputs: [...parameters, ...slots, x, y, { name: 'key', dtype: 'uint32', shape: [2] }],
+      outputs: [...parameters, ...slots, scalar('loss')],
+    },
+    evaluate: {
+      inputs: [
+        ...parameters,
+        evaluated('x', batch.x),
+        evaluated('y', batch.y),
+        { name: 'mask', dtype: 'float32', shape: [evaluationBatch] },
+      ],
+      outputs: [scalar('lossSum'), { name: 'correct', dtype: 'int32', shape: [] }],
+    },
+    apply: { inputs: [...parameters, evaluated('x', batch.x)], outputs: [] },
+    update: { inputs: [...prefixed('final'), ...prefixed('base')], outputs: parameters },
+    fold: { inputs: [...prefixed('acc'), ...prefixed('update'), scalar('weight')], outputs: parameters },
+    finish: { inputs: [...prefixed('base'), ...prefixed('acc'), scalar('total')], outputs: parameters },
+  };
+}
+
+/** Types of the outputs of `program`, with their names. */
+export function outputTypes(program: Program): NamedType[] {
+  const types: TensorType[] = [...program.inputs, ...program.constants, ...program.operations.flatMap((operation) => operation.outputs)];
+  return program.outputs.map(({ name, value }) => {
+    const type = types[value];
+    if (type === undefined) invalid(`outputs.${name}`, 'refers to no value');
+    return { name, dtype: type.dtype, shape: type.shape };
+  });
+}
+
+function checkTypes(field: string, actual: readonly NamedType[], expected: readonly NamedType[]): void {
+  if (actual.length !== expected.length) invalid(field, `${actual.length} tensors, expected ${expected.length}`);
+  expected.forEach((type, index) => {
+    const own = actual[index];
+    if (own === undefined || own.name !== type.name || !sameType(own, type)) {
+      invalid(
+        `${field}[${index}]`,
+        `expected ${type.name} ${type.dtype}[${type.shape.join(',')}], got ${own === undefined ? 'nothing' : `${own.name} ${own.dtype}[${own.shape.join(',')}]`}`,
+      );
+    }
+  });
+}
+
+/** Throws MODEL_INVALID, naming program and place, unless every program has the signature that `model` asks for. */
+export function checkModelPrograms(model: Omit<ModelObject, 'programs'>, programs: Readonly<Record<ProgramRole, Program>>): void {
+  checkModel(model);
+  const signatures = programSignatures(model);
+  for (const role of programRoles) {
+    const program = programs[role];
+    checkTypes(`programs.${role}.inputs`, program.inputs, signatures[role].inputs);
+    const outputs = outputTypes(program);
+    if (role !== 'apply') checkTypes(`programs.${role}.outputs`, outputs, signatures[role].outputs);
+    else if (outputs.length !== 1 || outputs[0]?.name !== 'output') invalid('programs.apply.outputs', 'expected one tensor named output');
+  }
+}

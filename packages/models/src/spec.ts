@@ -1,0 +1,46 @@
+/** The model specification: plain JSON that names a family, its sizes, the batch and the optimizer. */
+import { type Infer, integer, list, literal, MusterError, struct, variant } from '@muster/protocol';
+import { optimizerSchema } from './optimizers.ts';
+
+const extent = integer(1, 65_536);
+const width = integer(1, 65_536);
+const input = list(extent, 4, 1);
+const hidden = list(width, 16);
+const classes = integer(2, 65_536);
+const training = { batchSize: integer(1, 65_536), evaluationBatch: integer(1, 65_536), optimizer: optimizerSchema };
+
+/**
+ * Decoder of a specification. `input` is the shape of one record; all families flatten it but `cnn`, whose records are
+ * [height, width, channels]. `hidden` lists the widths of hidden layers, `channels` the depths of the convolutions.
+ */
+export const modelSpecSchema = variant('family', {
+  softmax: struct({ family: literal('softmax'), input, classes, ...training }),
+  mlp: struct({ family: literal('mlp'), input, classes, hidden, ...training }),
+  cnn: struct({
+    family: literal('cnn'),
+    input: list(extent, 3, 3),
+    classes,
+    channels: list(integer(1, 4096), 8, 1),
+    kernelSize: integer(1, 15),
+    hidden,
+    ...training,
+  }),
+  regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
+});
+export type ModelSpec = Infer<typeof modelSpecSchema>;
+
+/** What training needs besides the definition. */
+export type TrainingSpec = Pick<ModelSpec, 'batchSize' | 'evaluationBatch' | 'optimizer'>;
+
+/** Decoder of `TrainingSpec` alone, for models that come as a definition. */
+export const trainingSpecSchema = struct(training);
+
+/** The specification in a decoded JSON value. Throws MODEL_INVALID naming the field. */
+export function decodeModelSpec(value: unknown): ModelSpec {
+  try {
+    return modelSpecSchema(value, 'model');
+  } catch (cause) {
+    if (cause instanceof MusterError) throw new MusterError('MODEL_INVALID', cause.message, cause.details, { cause });
+    throw cause;
+  }
+}
