@@ -7,3 +7,23 @@ export {
   type PutBlock,
   readDataset,
 } from './data/import.ts';
+export { openFolderStore } from './fs/folder-store.ts';
+export { type ClientOptions, connectCoordinator, type CoordinatorClient } from './http/client.ts';
+export type { ReceivedEvent } from './http/event-reader.ts';
+export type { StreamEvent } from './http/event-stream.ts';
+export { toJsonText } from './http/json.ts';
+export {
+  type CoordinatorServer,
+  createServer,
+  defaultServerLimits,
+  type PublicHandler,
+  type RefusedRequest,
+  type ServerLimits,
+  type ServerOptions,
+  type SignedHandler,
+} from './http/server.ts';
+export { type HomeLock, lockHome } from './node/home-lock.ts';
+export { loadOrCreateAccountKey, loadOrCreateNodeKey, nodeKeyFromSeed, verifySignature } from './node/keys.ts';
+export { installFastSha256, nodeSha256, systemClock, systemEntropy } from './node/platform.ts';
+export { openEventLog } from './sqlite/event-log.ts';
+export { openNonceStore } from './sqlite/nonce-store.ts';

@@ -1,3 +1,5 @@
+export * from './cached.ts';
 export type * from './chain.ts';
+export * from './memory.ts';
 export type * from './platform.ts';
 export type * from './stores.ts';

@@ -1,0 +1,21 @@
+/**
+ * Time, randomness and fast hashing from Node.
+ */
+import { hash, randomBytes } from 'node:crypto';
+import type { Clock, Entropy } from '@muster/ports';
+import { installSha256 } from '@muster/protocol';
+
+export const systemClock: Clock = { now: () => Date.now() };
+
+export const systemEntropy: Entropy = { bytes: (length) => new Uint8Array(randomBytes(length)) };
+
+/** SHA-256 of `bytes` by `node:crypto`, 32 bytes. */
+export function nodeSha256(bytes: Uint8Array): Uint8Array {
+  const digest = hash('sha256', bytes, 'buffer');
+  return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength);
+}
+
+/** Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process. */
+export function installFastSha256(): void {
+  installSha256(nodeSha256);
+}
