@@ -89,20 +89,20 @@ function bell(random: RandomStream): number {
 function bend(glyph: Glyph, random: RandomStream): Stroke[] {
   return glyph.map(({ smooth, points }) => ({
     smooth,
-    points: points.map(([x, y]): Point => [x + 4.4 * bell(random), y + 4.4 * bell(random)]),
+    points: points.map(([x, y]): Point => [x + 4 * bell(random), y + 4 * bell(random)]),
   }));
 }
 
 /** From glyph coordinates to pixels: scale, slant, turn, shift. Turning by 2·atan(t) needs no sine: ((1 − t²), 2t) / (1 + t²). */
 function randomPlacement(random: RandomStream): (point: Point) => Point {
-  const half = 0.1 * bell(random);
+  const half = 0.085 * bell(random);
   const cosine = (1 - half * half) / (1 + half * half);
   const sine = (2 * half) / (1 + half * half);
-  const slant = 0.24 * bell(random);
-  const wide = uniform(random, 0.13, 0.22);
+  const slant = 0.2 * bell(random);
+  const wide = uniform(random, 0.14, 0.22);
   const high = uniform(random, 0.16, 0.22);
-  const left = digitSize / 2 + 1.6 * bell(random);
-  const top = digitSize / 2 + 1.6 * bell(random);
+  const left = digitSize / 2 + 1.2 * bell(random);
+  const top = digitSize / 2 + 1.2 * bell(random);
   return ([x, y]) => {
     const across = (x - 50) * wide - (y - 50) * high * slant;
     const down = (y - 50) * high;
