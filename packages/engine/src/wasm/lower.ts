@@ -1,0 +1,325 @@
+/**
+ * From program order to kernel calls: movement primitives become views, element-wise ones are gathered into groups, sums of
+ * products become matrix products.
+ *
+ * An element-wise result stays pending until something other than an element-wise operation over the same shape needs it.
+ * Without fusion (`fuse: false`) every operation is its own kernel call in program order, so that the first call to report a
+ * NaN names the faulty operation.
+ */
+import { MusterError } from '@muster/protocol';
+import { valueTypes } from '../check.ts';
+import type { Operation, ParamsOf, Program, TensorType } from '../program.ts';
+import { broadcastShapes } from '../shapes.ts';
+import { type Group, groupInstruction, maxGroupNodes, type Node, registerBytes, registerCount } from './group.ts';
+import type { Instruction } from './instruction.ts';
+import {
+  concatenateInstructions,
+  copyInstruction,
+  gatherInstructions,
+  padInstructions,
+  poolTransposeInstructions,
+  randomInstruction,
+  scatterInstructions,
+  sortInstruction,
+} from './movement.ts';
+import { opcodeOf } from './opcode.ts';
+import { convPlan, dotPlan, productInstruction } from './product.ts';
+import { reduceInstruction } from './reduce.ts';
+import * as views from './view.ts';
+import { at, type Buffer, type View } from './view.ts';
+
+/** A planned program: kernel calls in order, and where inputs, constants and outputs lie. All these views are dense. */
+export interface Plan {
+  readonly instructions: readonly Instruction[];
+  readonly inputs: readonly View[];
+  readonly constants: readonly View[];
+  readonly outputs: readonly View[];
+  readonly buffers: readonly Buffer[];
+}
+
+interface Value {
+  readonly type: TensorType;
+  view: View | null;
+  node: Node | null;
+  group: Group | null;
+  /** Operations and program outputs that have yet to read the value. */
+  uses: number;
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+class Lowering {
+  readonly #program: Program;
+  readonly #fuse: boolean;
+  readonly #values: Value[];
+  readonly #buffers: Buffer[] = [];
+  readonly #instructions: Instruction[] = [];
+  readonly #registers: Buffer;
+  readonly #groups = new Set<Group>();
+  readonly #owners = new Map<Node, Value>();
+
+  constructor(program: Program, fuse: boolean) {
+    this.#program = program;
+    this.#fuse = fuse;
+    this.#values = valueTypes(program).map((type) => ({ type, view: null, node: null, group: null, uses: 0 }));
+    this.#registers = this.#buffer(registerCount * registerBytes);
+    for (const operation of program.operations) for (const input of operation.inputs) this.#value(input).uses++;
+    for (const output of program.outputs) this.#value(output.value).uses++;
+  }
+
+  lower(): Plan {
+    const program = this.#program;
+    const given = [...program.inputs, ...program.constants].map((type, index) => {
+      const view = this.#dense(type);
+      this.#value(index).view = view;
+      return view;
+    });
+    let next = given.length;
+    program.operations.forEach((operation, index) => {
+      const results = operation.outputs.map((_, n) => this.#value(next + n));
+      next += results.length;
+      this.#lowerOperation(operation, index, results);
+    });
+    const outputs = program.outputs.map(({ value }) => this.#denseView(this.#value(value), program.operations.length));
+    // What no output needs can still fault, so it runs as well.
+    for (const group of this.#groups) this.#flush(group);
+    return {
+      instructions: this.#instructions,
+      inputs: given.slice(0, program.inputs.length),
+      constants: given.slice(program.inputs.length),
+      outputs,
+      buffers: this.#buffers,
+    };
+  }
+
+  #value(index: number): Value {
+    return this.#values[index] as Value;
+  }
+
+  #buffer(bytes: number): Buffer {
+    const buffer: Buffer = { bytes, firstUse: Infinity, lastUse: -1, address: 0 };
+    this.#buffers.push(buffer);
+    return buffer;
+  }
+
+  #dense(type: TensorType): View {
+    const bytes = views.sizeOf(type.shape) * views.elementBytes(type.dtype);
+    return { dtype: type.dtype, shape: type.shape, strides: views.denseStrides(type.shape), offset: 0, buffer: this.#buffer(bytes) };
+  }
+
+  #push(...instructions: readonly Instruction[]): void {
+    this.#instructions.push(...instructions);
+  }
+
+  /** The value in memory; a pending one is computed now. */
+  #view(value: Value): View {
+    if (value.view === null && value.group !== null) this.#flush(value.group);
+    if (value.view === null) throw new MusterError('INTERNAL', 'a value is read before it is planned');
+    return value.view;
+  }
+
+  #densify(view: View, operation: number): View {
+    if (views.isDense(view)) return view;
+    const copy = this.#dense(view);
+    this.#push(copyInstruction(copy, view, operation));
+    return copy;
+  }
+
+  #denseView(value: Value, operation: number): View {
+    return this.#densify(this.#view(value), operation);
+  }
+
+  /** Plans the kernel call of a group; results that are still to be read get memory. */
+  #flush(group: Group): void {
+    this.#groups.delete(group);
+    for (const node of group.nodes) {
+      const value = this.#owners.get(node) as Value;
+      if (value.uses > 0) {
+        node.out = this.#dense(value.type);
+        value.view = node.out;
+      }
+      value.node = null;
+      value.group = null;
+    }
+    if (views.sizeOf(group.shape) > 0) this.#push(groupInstruction(group, this.#registers));
+  }
+
+  #lowerElementwise(opcode: number, operation: Operation, index: number, result: Value): void {
+    const { shape } = result.type;
+    const inputs = operation.inputs.map((input) => this.#value(input));
+    const joins = (value: Value): boolean => value.group !== null && sameShape(value.type.shape, shape);
+    for (const value of inputs) if (!joins(value)) this.#view(value);
+    let groups = [...new Set(inputs.flatMap((value) => (value.group === null ? [] : [value.group])))];
+    if (groups.reduce((sum, group) => sum + group.nodes.length, 1) > maxGroupNodes) {
+      for (const group of groups) this.#flush(group);
+      groups = [];
+    }
+    const [first, ...others] = groups;
+    const group: Group = first ?? { shape, nodes: [] };
+    this.#groups.add(group);
+    for (const other of others) {
+      this.#groups.delete(other);
+      for (const node of other.nodes) {
+        group.nodes.push(node);
+        (this.#owners.get(node) as Value).group = group;
+      }
+    }
+    const operands = inputs.map((value) => value.node ?? views.broadcastTo(this.#view(value), shape));
+    const node: Node = { opcode, operation: index, dtype: result.type.dtype, operands, out: null };
+    group.nodes.push(node);
+    this.#owners.set(node, result);
+    result.node = node;
+    result.group = group;
+    for (const value of inputs) value.uses--;
+    if (!this.#fuse) this.#flush(group);
+  }
+
+  #lowerOperation(operation: Operation, index: number, results: readonly Value[]): void {
+    const [result] = results as readonly [Value, ...Value[]];
+    const first = operation.inputs[0] === undefined ? null : this.#value(operation.inputs[0]);
+    const opcode = first === null ? null : opcodeOf(operation, first.type.dtype, result.type.dtype);
+    if (opcode !== null) return this.#lowerElementwise(opcode, operation, index, result);
+    const inputs = operation.inputs.map((input) => this.#view(this.#value(input)));
+    for (const input of operation.inputs) this.#value(input).uses--;
+    const made = this.#lowerOther(operation, index, inputs, results);
+    results.forEach((value, n) => {
+      value.view = made[n] as View;
+    });
+  }
+
+  /** Views of the results of an operation that is not element-wise. */
+  #lowerOther(operation: Operation, index: number, inputs: readonly View[], results: readonly Value[]): View[] {
+    const [x, y] = inputs as readonly [View, View];
+    const [{ type }] = results as readonly [Value, ...Value[]];
+    switch (operation.primitive) {
+      case 'transpose':
+        return [views.transposeView(x, operation.params.perm)];
+      case 'broadcast':
+        return [views.broadcastView(x, operation.params.shape, operation.params.axis)];
+      case 'reshape': {
+        const view = views.reshapeView(x, operation.params.shape);
+        return [view ?? { ...this.#densify(x, index), shape: type.shape, strides: views.denseStrides(type.shape) }];
+      }
+      case 'flip':
+        return [views.flipView(x, operation.params.axis)];
+      case 'shrink':
+        return [views.shrinkView(x, operation.params.slice)];
+      case 'split': {
+        const { axis, sizes } = operation.params;
+        let start = 0;
+        return sizes.map((size) => {
+          const from = start;
+          start += size;
+          return views.shrinkView(
+            x,
+            x.shape.map((extent, a) => (a === axis ? [from, from + size] : [0, extent])),
+          );
+        });
+      }
+      case 'pool':
+        return [views.poolView(x, type.shape, operation.params.window.length, operation.params.strides)];
+      case 'cast':
+      case 'bitcast':
+        return [{ ...x, dtype: type.dtype }];
+      default:
+        break;
+    }
+    const out = this.#dense(type);
+    switch (operation.primitive) {
+      case 'dot': {
+        const axes = [...type.shape, at(x.shape, x.shape.length - 1)];
+        this.#push(productInstruction(dotPlan(views.broadcastTo(x, axes), views.broadcastTo(y, axes), out), index));
+        return [out];
+      }
+      case 'conv':
+        this.#lowerConv(x, y, out, operation.params, index);
+        return [out];
+      case 'reduce':
+        this.#push(reduceInstruction(x, out, operation.params, index));
+        return [out];
+      case 'pad': {
+        const start = operation.params.width.map(([before]) => before);
+        const steps = start.map(() => 1);
+        this.#push(...padInstructions(x, out, start, steps, index));
+        return [out];
+      }
+      case 'concatenate':
+        this.#push(...concatenateInstructions(inputs, out, operation.params.axis, index));
+        return [out];
+      case 'pool_transpose':
+        this.#push(...poolTransposeInstructions(this.#densify(x, index), out, operation.params, index));
+        return [out];
+      case 'gather': {
+        const indices = this.#indices(inputs.slice(1), index);
+        this.#push(...gatherInstructions(x, indices, out, operation.params, this.#offsets(indices), index));
+        return [out];
+      }
+      case 'scatter': {
+        const indices = this.#indices(inputs.slice(1), index);
+        const updates = this.#densify(x, index);
+        this.#push(...scatterInstructions(updates, indices, out, operation.params, this.#offsets(indices), index));
+        return [out];
+      }
+      case 'random_bits':
+        this.#push(randomInstruction(this.#densify(x, index), this.#densify(y, index), out, operation.params.mode, index));
+        return [out];
+      case 'sort':
+      case 'argsort': {
+        const dense = this.#densify(x, index);
+        const scratch = this.#buffer(16 * (x.shape.at(-1) ?? 1));
+        this.#push(sortInstruction(dense, out, false, scratch, index));
+        if (operation.primitive === 'sort') return [out];
+        const positions = this.#dense((results[1] as Value).type);
+        this.#push(sortInstruction(dense, positions, true, scratch, index));
+        return [out, positions];
+      }
+      default:
+        throw new MusterError('INTERNAL', `no plan for ${operation.primitive}`, { operation: index });
+    }
+  }
+
+  /** Index tensors, dense and of one shape. */
+  #indices(indices: readonly View[], operation: number): View[] {
+    const shape = broadcastShapes(...indices.map((index) => index.shape));
+    return indices.map((index) => this.#densify(views.broadcastTo(index, shape), operation));
+  }
+
+  #offsets(indices: readonly View[]): Buffer {
+    return this.#buffer(4 * views.sizeOf((indices[0] as View).shape));
+  }
+
+  /** Crops, pads and dilates the input, then one product over its windows. */
+  #lowerConv(x: View, w: View, out: View, params: ParamsOf<'conv'>, index: number): void {
+    const lead = params.vmapDims + 2;
+    const { padding, lhsDilation } = params;
+    let input = x;
+    if (padding.some(([low, high]) => low !== 0 || high !== 0) || lhsDilation.some((step) => step !== 1)) {
+      const steps = [...Array.from({ length: lead }, () => 1), ...lhsDilation];
+      const spread = x.shape.map((extent, axis) => (axis < lead || extent === 0 ? extent : (extent - 1) * at(steps, axis) + 1));
+      const low = padding.map(([before]) => before);
+      const start = [...Array.from({ length: lead }, () => 0), ...low.map((before) => Math.max(before, 0))];
+      const shape = spread.map((extent, axis) => {
+        const after = axis < lead ? 0 : Math.max((padding[axis - lead] as readonly [number, number])[1], 0);
+        return extent + at(start, axis) + after;
+      });
+      const whole = this.#dense({ dtype: x.dtype, shape });
+      this.#push(...padInstructions(x, whole, start, steps, index));
+      // Negative padding crops the dilated input.
+      input = views.shrinkView(
+        whole,
+        shape.map((extent, axis) => {
+          const [before, after] = padding[axis - lead] ?? [0, 0];
+          return [Math.max(-before, 0), extent - Math.max(-after, 0)];
+        }),
+      );
+    }
+    this.#push(productInstruction(convPlan(input, w, out, params.vmapDims, params.strides, params.rhsDilation), index));
+  }
+}
+
+/** Plans `program`, which has been checked. `fuse: false` keeps program order for tracing a fault. */
+export function lowerProgram(program: Program, fuse: boolean): Plan {
+  return new Lowering(program, fuse).lower();
+}

@@ -1,0 +1,215 @@
+/** Kernel calls of the primitives that move bits: copies, padding, concatenation, gather, scatter, pooling's transpose, sorting, random bits. */
+import type { ParamsOf } from '../program.ts';
+import { addressOf, type Instruction } from './instruction.ts';
+import { at, type Buffer, coalesce, elementBytes, isDense, offsetTable, poolView, shrinkView, sizeOf, type View } from './view.ts';
+
+/** Copies `from` onto `to`, views of the same shape. */
+export function copyInstruction(to: View, from: View, operation: number): Instruction {
+  return {
+    operation,
+    reads: [from.buffer],
+    writes: [to.buffer],
+    emit: ({ kernels, table }) => {
+      const { shape, strides } = coalesce({ shape: from.shape, strides: [to.strides, from.strides] });
+      const descriptor = table([shape.length, addressOf(to), addressOf(from), ...shape, ...strides.flat()]);
+      const copy = elementBytes(to.dtype) === 4 ? kernels.copy4 : kernels.copy1;
+      return () => copy(descriptor);
+    },
+  };
+}
+
+/** Zeroes the dense `out`. */
+export function fillInstruction(out: View, operation: number): Instruction {
+  return {
+    operation,
+    reads: [],
+    writes: [out.buffer],
+    emit: ({ kernels }) => {
+      const address = addressOf(out);
+      const bytes = sizeOf(out.shape) * elementBytes(out.dtype);
+      return () => kernels.fill_zero(address, bytes);
+    },
+  };
+}
+
+/** The part of `out` that begins at `start` with extents `shape`. */
+function boxOf(out: View, start: readonly number[], shape: readonly number[]): View {
+  return shrinkView(
+    out,
+    shape.map((extent, axis) => [at(start, axis), at(start, axis) + extent]),
+  );
+}
+
+/** Zeros around `x`; `steps` > 1 also leaves zeros between its elements. */
+export function padInstructions(x: View, out: View, start: readonly number[], steps: readonly number[], operation: number): Instruction[] {
+  const target: View = {
+    ...out,
+    shape: x.shape,
+    strides: out.strides.map((stride, axis) => stride * at(steps, axis)),
+    offset: out.offset + start.reduce((sum, coordinate, axis) => sum + coordinate * at(out.strides, axis), 0),
+  };
+  return [fillInstruction(out, operation), copyInstruction(target, x, operation)];
+}
+
+export function concatenateInstructions(inputs: readonly View[], out: View, axis: number, operation: number): Instruction[] {
+  let start = 0;
+  return inputs.map((x) => {
+    const box = boxOf(
+      out,
+      out.shape.map((_, index) => (index === axis ? start : 0)),
+      x.shape,
+    );
+    start += at(x.shape, axis);
+    return copyInstruction(box, x, operation);
+  });
+}
+
+/** Offsets of the axes of `whole` that are not indexed, before and after the index axes of the gathered view. */
+function freeTables(whole: View, axis: readonly number[], outDim: number): readonly [Int32Array, Int32Array] {
+  const free = whole.shape.map((_, index) => index).filter((index) => !axis.includes(index));
+  const tableOf = (axes: readonly number[]): Int32Array =>
+    offsetTable(
+      axes.map((index) => at(whole.shape, index)),
+      axes.map((index) => at(whole.strides, index)),
+    );
+  return [tableOf(free.slice(0, outDim)), tableOf(free.slice(outDim))];
+}
+
+/** Writes into `offsets` where each of the dense, equally shaped `indices` points in `whole`. */
+function offsetsInstruction(whole: View, indices: readonly View[], axis: readonly number[], offsets: Buffer, operation: number): Instruction {
+  const positions = sizeOf((indices[0] as View).shape);
+  return {
+    operation,
+    reads: indices.map((index) => index.buffer),
+    writes: [offsets],
+    emit: ({ kernels, table }) => {
+      const axes = indices.flatMap((index, n) => [addressOf(index), at(whole.shape, at(axis, n)), at(whole.strides, at(axis, n))]);
+      const descriptor = table([positions, indices.length, offsets.address, ...axes]);
+      return () => kernels.index_offsets(descriptor);
+    },
+  };
+}
+
+/** `out` from `x` at the dense `indices`, all of one shape. `offsets` is scratch of 4 bytes for each position. */
+export function gatherInstructions(x: View, indices: readonly View[], out: View, params: ParamsOf<'gather'>, offsets: Buffer, operation: number): Instruction[] {
+  if (params.axis.some((axis) => x.shape[axis] === 0)) return [fillInstruction(out, operation)];
+  const [before, after] = freeTables(x, params.axis, params.outDim);
+  const positions = sizeOf((indices[0] as View).shape);
+  const gather: Instruction = {
+    operation,
+    reads: [x.buffer, offsets],
+    writes: [out.buffer],
+    emit: ({ kernels, table }) => {
+      const descriptor = table([before.length, positions, after.length, addressOf(out), addressOf(x), offsets.address, table(before), table(after)]);
+      const kernel = elementBytes(out.dtype) === 4 ? kernels.gather4 : kernels.gather1;
+      return () => kernel(descriptor);
+    },
+  };
+  return [offsetsInstruction(x, indices, params.axis, offsets, operation), gather];
+}
+
+const adders = { float32: 'scatter_add_f32', int32: 'scatter_add_i32', uint32: 'scatter_add_i32', bool: 'scatter_add_bool' } as const;
+
+/** Adds a tensor into `out` by three levels of offsets; `check` looks for NaN afterwards. */
+function accumulate(
+  out: View,
+  from: View,
+  counts: readonly [number, number, number],
+  tables: { readonly before: Int32Array; readonly after: Int32Array; readonly offsets: Buffer | null },
+  mode: 'add' | 'set',
+  operation: number,
+): Instruction {
+  return {
+    operation,
+    reads: tables.offsets === null ? [from.buffer, out.buffer] : [from.buffer, out.buffer, tables.offsets],
+    writes: [out.buffer],
+    emit: ({ kernels, table }) => {
+      const offsets = tables.offsets === null ? table([0]) : tables.offsets.address;
+      const descriptor = table([...counts, addressOf(from), addressOf(out), offsets, table(tables.before), table(tables.after)]);
+      if (mode === 'set') {
+        const set = elementBytes(out.dtype) === 4 ? kernels.scatter_set4 : kernels.scatter_set1;
+        return () => set(descriptor);
+      }
+      const add = kernels[adders[out.dtype]];
+      if (out.dtype !== 'float32') return () => add(descriptor);
+      const address = addressOf(out);
+      const size = sizeOf(out.shape);
+      return () => {
+        add(descriptor);
+        return kernels.has_nan(address, size);
+      };
+    },
+  };
+}
+
+/** `out` from the dense `updates` at the dense `indices`. `offsets` is scratch of 4 bytes for each position. */
+export function scatterInstructions(updates: View, indices: readonly View[], out: View, params: ParamsOf<'scatter'>, offsets: Buffer, operation: number): Instruction[] {
+  const fill = fillInstruction(out, operation);
+  if (params.axis.some((axis) => out.shape[axis] === 0)) return [fill];
+  const [before, after] = freeTables(out, params.axis, params.outDim);
+  const positions = sizeOf((indices[0] as View).shape);
+  return [
+    fill,
+    offsetsInstruction(out, indices, params.axis, offsets, operation),
+    accumulate(out, updates, [before.length, positions, after.length], { before, after, offsets }, params.mode, operation),
+  ];
+}
+
+/** Sums the dense windows of `x` back into `out`, in ascending order of `x`. */
+export function poolTransposeInstructions(x: View, out: View, { window, strides }: ParamsOf<'pool_transpose'>, operation: number): Instruction[] {
+  const windows = poolView(out, x.shape, window.length, strides);
+  const split = x.shape.length - window.length;
+  const before = offsetTable(windows.shape.slice(0, split), windows.strides.slice(0, split));
+  const after = offsetTable(windows.shape.slice(split), windows.strides.slice(split));
+  return [
+    fillInstruction(out, operation),
+    accumulate(out, x, [before.length, 1, after.length], { before, after, offsets: null }, 'add', operation),
+  ];
+}
+
+const sortKinds = { float32: 0, int32: 1, uint32: 2, bool: 3 } as const;
+
+/** Sorts the dense `x` along its last axis into `out`; `positions` asks for places instead of values. `scratch`: 16 bytes for each element of a row. */
+export function sortInstruction(x: View, out: View, positions: boolean, scratch: Buffer, operation: number): Instruction {
+  const width = x.shape.at(-1) ?? 1;
+  const rows = width === 0 ? 0 : sizeOf(x.shape) / width;
+  return {
+    operation,
+    reads: [x.buffer],
+    writes: [out.buffer, scratch],
+    emit: ({ kernels }) => {
+      const [to, from, kind, flag] = [addressOf(out), addressOf(x), sortKinds[x.dtype], positions ? 1 : 0];
+      return () => kernels.sort_rows(to, from, rows, width, kind, flag, scratch.address);
+    },
+  };
+}
+
+/** Random words for the dense keys `k0` and `k1`. */
+export function randomInstruction(k0: View, k1: View, out: View, mode: ParamsOf<'random_bits'>['mode'], operation: number): Instruction {
+  const keys = sizeOf(k0.shape);
+  const counts = keys === 0 ? 0 : sizeOf(out.shape) / keys;
+  return {
+    operation,
+    reads: [k0.buffer, k1.buffer],
+    writes: [out.buffer],
+    emit: ({ kernels }) => {
+      const [to, first, second] = [addressOf(out), addressOf(k0), addressOf(k1)];
+      const code = mode === 'xor' ? 2 : mode;
+      return () => kernels.threefry(to, first, second, keys, counts, code);
+    },
+  };
+}
+
+/** Looks for NaN in `view`, which is dense. */
+export function checkInstruction(view: View, operation: number): Instruction {
+  return {
+    operation,
+    reads: [view.buffer],
+    writes: [],
+    emit: ({ kernels }) => {
+      const address = addressOf(view);
+      const size = isDense(view) ? sizeOf(view.shape) : 0;
+      return () => kernels.has_nan(address, size);
+    },
+  };
+}
