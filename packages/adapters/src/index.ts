@@ -7,6 +7,16 @@ export {
   type PutBlock,
   readDataset,
 } from './data/import.ts';
+export {
+  type ChainServer,
+  type EmbeddedChain,
+  type EmbeddedChainOptions,
+  type GenesisAccount,
+  openEmbeddedChain,
+  RpcError,
+  serveChain,
+  type ServeChainOptions,
+} from './evm/embedded/index.ts';
 export { openFolderStore } from './fs/folder-store.ts';
 export { type ClientOptions, connectCoordinator, type CoordinatorClient } from './http/client.ts';
 export type { ReceivedEvent } from './http/event-reader.ts';

@@ -1,0 +1,121 @@
+/**
+ * The embedded chain of record: a durable single-sequencer EVM chain in one SQLite file, spoken to as an EIP-1193 provider.
+ *
+ * docs/spec/06-embedded-chain.md says what it is and is not. Whoever runs it is trusted with order, time and randomness.
+ */
+import { randomBytes } from 'node:crypto';
+import { MusterError } from '@muster/protocol';
+import type { Clock } from '@muster/ports';
+import { chainRules } from './machine.ts';
+import { createMethods } from './methods.ts';
+import { internalError, invalidRequest, RpcError } from './rpc-error.ts';
+import { Sequencer, type GenesisAccount } from './sequencer.ts';
+import { ChainStore } from './store.ts';
+
+export interface EmbeddedChainOptions {
+  /** File of the chain, or `:memory:` for one that ends with the process. */
+  readonly path: string;
+  /** 1 … 2^53 − 1. */
+  readonly chainId: number;
+  readonly genesis: { readonly accounts: readonly GenesisAccount[] };
+  readonly clock: Clock;
+  /** Idle milliseconds after a block with transactions until an empty block follows it; null: none follows. Default 200. */
+  readonly followMs?: number | null;
+  /** Source of each block's PREVRANDAO; default `node:crypto`. */
+  readonly random?: (length: number) => Uint8Array;
+}
+
+export interface EmbeddedChain {
+  readonly chainId: number;
+  /** EIP-1193: answers one JSON-RPC method; rejects with RpcError `{code, message, data?}`. viem: `custom(chain)`. */
+  request(call: { readonly method: string; readonly params?: unknown }): Promise<unknown>;
+  /** Finishes the block in the making and closes the file. Later requests reject. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the chain in `path`, or starts it with the genesis accounts. Throws HOME_LOCKED while another process has it open, STORE_DAMAGED
+ * where the file does not hold a whole chain, FIELD_INVALID where it holds another chain than the one asked for.
+ */
+export async function openEmbeddedChain(options: EmbeddedChainOptions): Promise<EmbeddedChain> {
+  const { path, chainId } = options;
+  if (!Number.isSafeInteger(chainId) || chainId < 1)
+    throw new MusterError('FIELD_INVALID', 'chainId must be a positive integer', { chainId });
+  const common = chainRules(chainId);
+  const genesis = canonicalGenesis(options.genesis.accounts);
+  const store = new ChainStore(path);
+  try {
+    checkIdentity(
+      store,
+      path,
+      JSON.stringify({ chainId, genesis: genesis.map((account) => [account.address, account.balanceWei.toString(), account.code ?? '']) }),
+    );
+    checkWhole(store, path);
+    const sequencer = await Sequencer.open({
+      store,
+      common,
+      genesis,
+      now: () => options.clock.now(),
+      random: options.random ?? ((length) => new Uint8Array(randomBytes(length))),
+      followMs: options.followMs === undefined ? 200 : options.followMs,
+    });
+    const methods = createMethods(sequencer, store);
+    let closing: Promise<void> | null = null;
+    return {
+      chainId,
+      request: async (call) => {
+        if (closing !== null) throw new RpcError(-32000, 'the chain is closed');
+        const { method, params } = call;
+        if (typeof method !== 'string') throw invalidRequest('method must be a string');
+        if (params !== undefined && params !== null && !Array.isArray(params)) throw invalidRequest('params must be an array');
+        try {
+          return await methods(method, params ?? []);
+        } catch (error) {
+          throw error instanceof RpcError ? error : internalError(error);
+        }
+      },
+      close: () => (closing ??= sequencer.close().then(() => store.close())),
+    };
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+}
+
+/** Accounts checked, addresses in lower case. */
+function canonicalGenesis(accounts: readonly GenesisAccount[]): GenesisAccount[] {
+  const seen = new Set<string>();
+  return accounts.map((account) => {
+    const address = account.address.toLowerCase();
+    if (!/^0x[0-9a-f]{40}$/.test(address))
+      throw new MusterError('FIELD_INVALID', `genesis address ${address.slice(0, 60)}`, { field: 'address' });
+    if (seen.has(address)) throw new MusterError('FIELD_INVALID', `genesis names ${address} twice`, { field: 'address' });
+    seen.add(address);
+    if (account.balanceWei < 0n || account.balanceWei >= 1n << 256n) {
+      throw new MusterError('FIELD_INVALID', `genesis balance of ${address}`, { field: 'balanceWei' });
+    }
+    if (account.code !== undefined && !/^0x(?:[0-9a-fA-F]{2})+$/.test(account.code)) {
+      throw new MusterError('FIELD_INVALID', `genesis code of ${address}`, { field: 'code' });
+    }
+    return { ...account, address };
+  });
+}
+
+function checkIdentity(store: ChainStore, path: string, identity: string): void {
+  const stored = store.meta('identity');
+  if (stored === null) store.setMeta('identity', identity);
+  else if (stored !== identity) {
+    throw new MusterError('FIELD_INVALID', `${path} holds another chain: its chain id or genesis accounts differ`, {
+      path,
+      field: 'genesis',
+    });
+  }
+}
+
+/** Blocks are numbered without a hole and the head's state is there. */
+function checkWhole(store: ChainStore, path: string): void {
+  const head = store.head();
+  if (head !== null && store.blockCount() !== head.number + 1) {
+    throw new MusterError('STORE_DAMAGED', `${path} lacks blocks before ${head.number}`, { path, block: head.number });
+  }
+}
