@@ -10,6 +10,9 @@ import { dataError, type SourceFile } from './dataset.ts';
 /** At most 1032 × this is inflated beyond the limit: 4 MiB. */
 const pieceBytes = 4096;
 
+/** Header, empty block and trailer. */
+const shortestGzip = 20;
+
 export function isGzip(bytes: Uint8Array): boolean {
   return bytes.length >= 2 && bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
@@ -17,6 +20,7 @@ export function isGzip(bytes: Uint8Array): boolean {
 /** `file` itself, or its content if it is gzip. Throws DATA_MALFORMED if damaged or more than `maxBytes` inflated. */
 export function gunzipFile(file: SourceFile, maxBytes: number): SourceFile {
   if (!isGzip(file.bytes)) return file;
+  if (file.bytes.length < shortestGzip) throw dataError('DATA_MALFORMED', file.name, null, 'the compressed data is cut short');
   const bytes = inflate(new Gunzip(), file, maxBytes);
   checkTrailer(file, bytes);
   return { name: file.name, bytes };

@@ -1,5 +1,5 @@
 import { cidOfBytes, decodeCanonical, encodeCanonical, linkOf } from '@muster/protocol';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   type DatasetManifest,

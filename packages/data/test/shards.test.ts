@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { indexRange, RandomStream, type ShardKind, shardKind, splitRecords } from '../src/index.ts';
 import { errorOf } from './support.ts';
@@ -85,18 +85,18 @@ test('another seed gives other shards', () => {
   expect(splitRecords({ kind: 'equal' }, null, 100, 2, 1)).not.toEqual(splitRecords({ kind: 'equal' }, null, 100, 2, 2));
 });
 
-describe('the Dirichlet split', () => {
-  /** Mean over seeds of the squared share of one slot in one class. */
-  function secondMoment(alpha: number, slots: number, records: number, seeds: number): number {
-    let sum = 0;
-    const targets = new Int32Array(records);
-    for (let seed = 0; seed < seeds; seed++) {
-      const share = splitRecords({ kind: 'dirichlet', alpha }, targets, records, slots, seed)[0]!.length / records;
-      sum += share * share;
-    }
-    return sum / seeds;
+/** Mean over seeds of the squared share of one slot in one class. */
+function secondMoment(alpha: number, slots: number, records: number, seeds: number): number {
+  let sum = 0;
+  const targets = new Int32Array(records);
+  for (let seed = 0; seed < seeds; seed++) {
+    const share = splitRecords({ kind: 'dirichlet', alpha }, targets, records, slots, seed)[0]!.length / records;
+    sum += share * share;
   }
+  return sum / seeds;
+}
 
+describe('the Dirichlet split', () => {
   test('has the variance of the Dirichlet-multinomial law', () => {
     const slots = 4;
     const records = 200;
@@ -114,7 +114,7 @@ describe('the Dirichlet split', () => {
     const largestClassShare = (alpha: number) => {
       const shards = splitRecords({ kind: 'dirichlet', alpha }, targets, 5000, 10, 3);
       const shares = shards.map((shard) => {
-        const counts = new Array<number>(10).fill(0);
+        const counts = Array.from({ length: 10 }, () => 0);
         for (const record of shard) counts[targets[record]!]! += 1;
         return Math.max(...counts) / shard.length;
       });
@@ -126,7 +126,7 @@ describe('the Dirichlet split', () => {
 
   test('leaves no slot empty even where the urn gives one everything', () => {
     const sizes = splitRecords({ kind: 'dirichlet', alpha: 0.001 }, new Int32Array(50), 50, 50, 1).map((shard) => shard.length);
-    expect(sizes).toEqual(new Array<number>(50).fill(1));
+    expect(sizes).toEqual(Array.from({ length: 50 }, () => 1));
   });
 });
 
@@ -136,7 +136,7 @@ test('label shards hold few classes and class shards whole ones', () => {
     expect(new Set([...shard].map((record) => targets[record])).size).toBeLessThanOrEqual(4);
   }
   const seen = splitRecords({ kind: 'class' }, targets, 2000, 4, 1).map((shard) => new Set([...shard].map((record) => targets[record]!)));
-  expect(seen.map((classes) => classes.size).sort()).toEqual([2, 2, 3, 3]);
+  expect(seen.map((classes) => classes.size).sort((a, b) => a - b)).toEqual([2, 2, 3, 3]);
   expect(new Set(seen.flatMap((classes) => [...classes])).size).toBe(10);
 });
 
