@@ -156,6 +156,13 @@ export const taskOutcomeSchema = variant('kind', {
 });
 export type TaskOutcome = Infer<typeof taskOutcomeSchema>;
 
+/** The parts of an outcome that later stages need. A fault carries nothing to average. */
+export const outcomeSummarySchema = variant('kind', {
+  update: struct({ kind: literal('update'), update: link, slotState: nullable(link) }),
+  fault: struct({ kind: literal('fault'), step: uint32, operation: nullable(uint32) }),
+});
+export type OutcomeSummary = Infer<typeof outcomeSummarySchema>;
+
 /** What one node says it computed for one task. */
 export const taskResultSchema = struct({
   version: literal(1),
@@ -192,16 +199,18 @@ export const evaluationSchema = struct({
 });
 export type Evaluation = Infer<typeof evaluationSchema>;
 
-/** State of the job after a round; round 0's predecessor is the initial checkpoint with `round: null` and no tasks. */
+/** State of the job after a round. */
 export const checkpointSchema = struct({
   version: literal(1),
   job: jobIdText,
-  round: nullable(uint32),
+  round: uint32,
+  /** Null after the first round. */
   previous: nullable(link),
   parameters: link,
-  stateRoot: rootText,
   /** Accepted tasks, ascending: what was averaged with which weight. */
-  tasks: list(struct({ task: uint32, weight: integer(1), resultRoot: rootText, update: link, slotState: nullable(link) }), maxTasks),
+  tasks: list(struct({ task: uint32, weight: integer(1), resultRoot: rootText, outcome: outcomeSummarySchema }), maxTasks),
+  /** What each slot carries into the next round; null: zeros. */
+  slotStates: list(nullable(link), maxTasks),
   evaluation: evaluationSchema,
 });
 export type Checkpoint = Infer<typeof checkpointSchema>;

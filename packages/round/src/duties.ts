@@ -10,7 +10,7 @@ export function dutiesOf(state: JobState): Duty[] {
   if (state.base === null) return [{ duty: 'prepare' }];
   const { round } = state;
   if (round === null) {
-    if (!state.published) return [{ duty: 'publishModel', checkpoint: state.base.checkpoint }];
+    if (!state.published && state.base.checkpoint !== null) return [{ duty: 'publishModel', checkpoint: state.base.checkpoint }];
     return [{ duty: 'completeJob' }];
   }
   switch (round.phase) {

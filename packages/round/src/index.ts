@@ -1,1 +1,11 @@
-export {};
+export * from './aggregate.ts';
+export * from './assign.ts';
+export * from './duties.ts';
+export * from './evaluate.ts';
+export * from './job.ts';
+export * from './publish.ts';
+export * from './reward.ts';
+export * from './state.ts';
+export * from './tensors.ts';
+export * from './train.ts';
+export * from './validate.ts';

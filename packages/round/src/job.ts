@@ -6,7 +6,8 @@
  */
 import type { JobId, JobSpec, NodeId } from '@muster/protocol';
 import { substituteOrder } from './assign.ts';
-import { dutiesOf, dutyKey } from './duties.ts';
+import { acceptedTasks, dutiesOf, dutyKey } from './duties.ts';
+import { carriedStates } from './publish.ts';
 import type { Duty, JobEvent, JobState, RoundState, SlotState, StepEnvironment, TaskState } from './state.ts';
 import { acceptGroup, acceptVerdict, countedResult, majority, outliers, validateTask } from './validate.ts';
 
@@ -15,6 +16,7 @@ export function initialJobState(job: JobId, spec: JobSpec): JobState {
     job,
     spec,
     status: 'running',
+    pausedAt: null,
     trainers: [],
     slashed: [],
     replaced: [],
@@ -37,7 +39,7 @@ export function stepJob(state: JobState, event: JobEvent, environment: StepEnvir
 /** When a `tick` would change something, ms; null while only events can. */
 export function nextDeadline(state: JobState): number | null {
   const { round, spec } = state;
-  if (round === null || round.phase !== 'work') return null;
+  if (round === null || round.phase !== 'work' || state.pausedAt !== null) return null;
   const times = [round.startedAt + spec.roundTimeoutMs];
   for (const task of round.tasks) {
     if (task.phase === 'commit') {
@@ -65,7 +67,7 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
       if (state.base !== null) return state;
       return {
         ...state,
-        base: { checkpoint: event.checkpoint, parameters: event.parameters },
+        base: { checkpoint: null, parameters: event.parameters },
         shardSizes: event.shardSizes,
         round: emptyRound(0),
       };
@@ -78,9 +80,9 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
       if (state.slashed.includes(event.node)) return state;
       return { ...withoutTrainer(state, event.node), slashed: [...state.slashed, event.node] };
     case 'jobPaused':
-      return state.status === 'running' ? { ...state, status: 'paused' } : state;
+      return state.status === 'running' ? { ...state, status: 'paused', pausedAt: now } : state;
     case 'jobResumed':
-      return state.status === 'paused' ? { ...state, status: 'running' } : state;
+      return state.pausedAt === null ? state : { ...state, status: 'running', pausedAt: null, round: delayed(state.round, now - state.pausedAt) };
     case 'jobStopped':
       return state.status === 'completed' ? state : { ...state, status: 'stopped', round: null };
     case 'jobCompleted':
@@ -195,18 +197,27 @@ function withoutTrainer(state: JobState, node: NodeId): JobState {
   return state.trainers.includes(node) ? { ...state, trainers: state.trainers.filter((other) => other !== node) } : state;
 }
 
+/** `round` with every running deadline `byMs` later. */
+function delayed(round: RoundState | null, byMs: number): RoundState | null {
+  if (round === null) return null;
+  const tasks = round.tasks.map((task) => ({
+    ...task,
+    since: task.since + byMs,
+    slots: task.slots.map((slot) => ({ ...slot, since: slot.since + byMs })),
+  }));
+  return { ...round, startedAt: round.startedAt + byMs, tasks };
+}
+
 function endRound(state: JobState, round: RoundState): JobState {
-  const slotStates = state.slotStates.map((carried, task) => {
-    const outcome = round.tasks[task]?.accepted?.outcome;
-    return outcome?.kind === 'update' ? outcome.slotState : carried;
-  });
+  const slotStates = carriedStates(state.slotStates, acceptedTasks(state, round));
   const last = round.round + 1 === state.spec.rounds;
   return { ...state, slotStates, round: last ? null : emptyRound(round.round + 1) };
 }
 
 /** Applies every rule that holds by itself, given the time. */
-function settle(state: JobState, now: number): JobState {
+function settle(state: JobState, time: number): JobState {
   const { round } = state;
+  const now = state.pausedAt ?? time;
   if (round === null) return state;
   if (round.phase === 'gather') {
     if (state.status !== 'running' || state.trainers.length < state.spec.minimumNodes) return state;

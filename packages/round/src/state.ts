@@ -5,12 +5,7 @@
  * A duty is something the world must still do for the job to go on. Duties follow from the state alone, so after a crash the
  * same ones come back, and carrying one out twice must be harmless.
  */
-import type { CidText, JobId, JobSpec, NodeId, Root, TaskOutcome } from '@muster/protocol';
-
-/** The parts of an outcome that later stages need. A fault carries nothing to average. */
-export type OutcomeSummary =
-  | { readonly kind: 'update'; readonly update: CidText; readonly slotState: CidText | null }
-  | { readonly kind: 'fault'; readonly step: number; readonly operation: number | null };
+import type { CidText, JobId, JobSpec, NodeId, OutcomeSummary, Root, TaskOutcome } from '@muster/protocol';
 
 export interface OpenedResult {
   readonly resultRoot: Root;
@@ -84,13 +79,15 @@ export interface JobState {
   readonly job: JobId;
   readonly spec: JobSpec;
   readonly status: JobStatus;
+  /** While paused, when the pause began, ms: time stands still for every deadline. */
+  readonly pausedAt: number | null;
   /** Present, unslashed trainers, ascending. */
   readonly trainers: readonly NodeId[];
   readonly slashed: readonly NodeId[];
   /** Nodes that lost a slot to a substitute, in order. */
   readonly replaced: readonly NodeId[];
-  /** Null until the job is prepared. */
-  readonly base: { readonly checkpoint: CidText; readonly parameters: CidText } | null;
+  /** What the next round starts from; null until the job is prepared. `checkpoint` is null before the first round ended. */
+  readonly base: { readonly checkpoint: CidText | null; readonly parameters: CidText } | null;
   readonly shardSizes: readonly number[];
   readonly slotStates: readonly (CidText | null)[];
   /** The round under way; null between the last round and completion. */
@@ -101,7 +98,6 @@ export interface JobState {
 export type JobEvent =
   | {
       readonly type: 'prepared';
-      readonly checkpoint: CidText;
       readonly parameters: CidText;
       readonly shardSizes: readonly number[];
     }

@@ -1,0 +1,199 @@
+/**
+ * The chain's record of Muster, folded from its events: what any node or auditor can know without trusting anybody.
+ */
+import type { ChainEvent, ChainEventName, ChainReader } from '@muster/ports';
+import type { CidText, JobId, NodeId, Root } from '@muster/protocol';
+import { cidOfRoot } from '@muster/protocol';
+
+type EventOf<N extends ChainEventName> = Extract<ChainEvent, { readonly event: N }>;
+
+export interface SlotRecord {
+  /** Set where the slot was given to another node than the assignment says. */
+  reassigned: EventOf<'SlotReassigned'> | null;
+  committed: EventOf<'Committed'> | null;
+  revealed: EventOf<'Revealed'> | null;
+  convicted: EventOf<'Convicted'> | null;
+  rewarded: EventOf<'RewardCredited'> | null;
+}
+
+export interface TaskRecord {
+  readonly slots: Map<number, SlotRecord>;
+  closed: boolean;
+  finalized: EventOf<'TaskFinalized'> | null;
+}
+
+export interface RoundRecord {
+  closed: EventOf<'NodesClosed'> | null;
+  assigned: EventOf<'RoundAssigned'> | null;
+  readonly tasks: Map<number, TaskRecord>;
+  finalized: EventOf<'RoundFinalized'> | null;
+  checkpoint: EventOf<'CheckpointAdded'> | null;
+}
+
+export interface JobRecord {
+  readonly submitted: EventOf<'JobSubmitted'>;
+  status: 'running' | 'paused' | 'completed' | 'cancelled';
+  readonly rounds: Map<number, RoundRecord>;
+  ended: EventOf<'JobCompleted' | 'JobCancelled'> | null;
+  published: EventOf<'ModelPublished'> | null;
+}
+
+export class ChainHistory {
+  readonly nodes = new Map<NodeId, EventOf<'NodeRegistered'>>();
+  readonly slashed = new Map<NodeId, EventOf<'NodeSlashed'>[]>();
+  readonly jobs = new Map<JobId, JobRecord>();
+  readonly models = new Map<Root, EventOf<'ModelRegistered'>>();
+  readonly withdrawn: EventOf<'Withdrawn'>[] = [];
+  readonly #chain: ChainReader;
+  #nextBlock: number;
+  #syncing: Promise<readonly ChainEvent[]> | null = null;
+
+  constructor(chain: ChainReader, fromBlock = 0) {
+    this.#chain = chain;
+    this.#nextBlock = fromBlock;
+  }
+
+  /** The first block not yet read. */
+  get nextBlock(): number {
+    return this.#nextBlock;
+  }
+
+  /** Reads the blocks that are new and returns their events. Concurrent calls share one read. */
+  sync(): Promise<readonly ChainEvent[]> {
+    this.#syncing ??= this.#read().finally(() => {
+      this.#syncing = null;
+    });
+    return this.#syncing;
+  }
+
+  async #read(): Promise<readonly ChainEvent[]> {
+    const { block } = await this.#chain.head();
+    if (block < this.#nextBlock) return [];
+    const events = await this.#chain.events(this.#nextBlock, block);
+    this.#nextBlock = block + 1;
+    for (const event of events) this.#apply(event);
+    return events;
+  }
+
+  #apply(event: ChainEvent): void {
+    switch (event.event) {
+      case 'NodeRegistered':
+        this.nodes.set(event.node, event);
+        return;
+      case 'NodeSlashed':
+        this.slashed.set(event.node, [...(this.slashed.get(event.node) ?? []), event]);
+        return;
+      case 'ModelRegistered':
+        this.models.set(event.modelId, event);
+        return;
+      case 'Withdrawn':
+        this.withdrawn.push(event);
+        return;
+      case 'JobSubmitted':
+        this.jobs.set(event.job, { submitted: event, status: 'running', rounds: new Map(), ended: null, published: null });
+        return;
+      case 'ModelPublished':
+        for (const job of this.jobs.values()) if (job.submitted.modelId === event.modelId) job.published = event;
+        return;
+      case 'CheckpointAdded':
+        this.#round(event.job, event.round, (round) => (round.checkpoint = event));
+        return;
+      default:
+        this.#applyJob(event);
+    }
+  }
+
+  #applyJob(
+    event: Exclude<
+      ChainEvent,
+      { readonly event: 'NodeRegistered' | 'NodeSlashed' | 'ModelRegistered' | 'Withdrawn' | 'JobSubmitted' | 'ModelPublished' | 'CheckpointAdded' }
+    >,
+  ): void {
+    const job = this.jobs.get(event.job);
+    if (job === undefined) return;
+    switch (event.event) {
+      case 'JobPaused':
+        job.status = 'paused';
+        return;
+      case 'JobResumed':
+        job.status = 'running';
+        return;
+      case 'JobCompleted':
+        job.status = 'completed';
+        job.ended = event;
+        return;
+      case 'JobCancelled':
+        job.status = 'cancelled';
+        job.ended = event;
+        return;
+      case 'NodesClosed':
+        this.#round(event.job, event.round, (round) => (round.closed = event));
+        return;
+      case 'RoundAssigned':
+        this.#round(event.job, event.round, (round) => (round.assigned = event));
+        return;
+      case 'RoundFinalized':
+        this.#round(event.job, event.round, (round) => (round.finalized = event));
+        return;
+      case 'CommitsClosed':
+        this.#task(event.job, event.round, event.task, (task) => (task.closed = true));
+        return;
+      case 'TaskFinalized':
+        this.#task(event.job, event.round, event.task, (task) => (task.finalized = event));
+        return;
+      case 'SlotReassigned':
+        this.#slot(event, (slot) => (slot.reassigned = event));
+        return;
+      case 'Committed':
+        this.#slot(event, (slot) => (slot.committed = event));
+        return;
+      case 'Revealed':
+        this.#slot(event, (slot) => (slot.revealed = event));
+        return;
+      case 'Convicted':
+        this.#slot(event, (slot) => (slot.convicted = event));
+        return;
+      case 'RewardCredited':
+        this.#slot(event, (slot) => (slot.rewarded = event));
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #round(jobId: JobId, number: number, change: (round: RoundRecord) => void): void {
+    const job = this.jobs.get(jobId);
+    if (job === undefined) return;
+    const round = job.rounds.get(number) ?? { closed: null, assigned: null, tasks: new Map(), finalized: null, checkpoint: null };
+    job.rounds.set(number, round);
+    change(round);
+  }
+
+  #task(job: JobId, number: number, taskNumber: number, change: (task: TaskRecord) => void): void {
+    this.#round(job, number, (round) => {
+      const task = round.tasks.get(taskNumber) ?? { slots: new Map(), closed: false, finalized: null };
+      round.tasks.set(taskNumber, task);
+      change(task);
+    });
+  }
+
+  #slot(place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number }, change: (slot: SlotRecord) => void): void {
+    this.#task(place.job, place.round, place.task, (task) => {
+      const slot = task.slots.get(place.slot) ?? { reassigned: null, committed: null, revealed: null, convicted: null, rewarded: null };
+      task.slots.set(place.slot, slot);
+      change(slot);
+    });
+  }
+}
+
+/** Reveals of a task open when its commitments are complete or closed. */
+export function revealOpen(job: JobRecord, task: TaskRecord | undefined): boolean {
+  if (task === undefined) return false;
+  if (task.closed) return true;
+  let commits = 0;
+  for (const slot of task.slots.values()) if (slot.committed !== null) commits++;
+  return commits >= job.submitted.redundancy;
+}
+
+/** The content id whose on-chain digest is `root`; the objects of the record are all dag-cbor. */
+export const objectCid = (root: Root): CidText => cidOfRoot(root, 'dag-cbor');

@@ -1,0 +1,129 @@
+/**
+ * Everything needed to compute a job's tasks, loaded once from the store and checked: model, programs, data, shards.
+ *
+ * Trainer, validator, coordinator and auditor all compute through this; none of it depends on who they are.
+ */
+import { BatchReader, BatchSampler, decodeManifest, RandomStream, splitRecords } from '@muster/data';
+import { decodeProgram, type Executor, type NamedTensor, type PreparedProgram, type Tensor } from '@muster/engine';
+import { decodeModel, type ModelObject } from '@muster/models';
+import { type CidText, type Evaluation, hexToBytes, type JobSpec, leafKey, leafSeed, MusterError } from '@muster/protocol';
+import { type AggregatePrograms, evaluateModel, executeTask, type ComputedTask, loadTensors, type ReadBlock, withNames } from '@muster/round';
+
+export interface JobMaterial {
+  readonly spec: JobSpec;
+  readonly model: ModelObject;
+  /** Records of each task's shard. */
+  readonly shardSizes: readonly number[];
+  readonly aggregation: AggregatePrograms;
+  /** Initial parameters, from the seed tree. */
+  initialParameters(): NamedTensor[];
+  parameters(cid: CidText): Promise<NamedTensor[]>;
+  update(cid: CidText): Promise<NamedTensor[]>;
+  slotState(cid: CidText): Promise<NamedTensor[]>;
+  /** Executes a task; yields after every step. */
+  execute(round: number, task: number, base: readonly Tensor[], slotState: readonly Tensor[] | null): Generator<number, ComputedTask, undefined>;
+  evaluate(parameters: readonly Tensor[]): Generator<number, Evaluation, undefined>;
+}
+
+/** Loads the material of `spec`. Throws OBJECT_MISSING, JOB_INVALID where model and data do not fit, and decoding errors. */
+export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Executor): Promise<JobMaterial> {
+  const model = decodeModel(await read(spec.model));
+  const manifest = decodeManifest(await read(spec.dataset));
+  const program = async (name: keyof ModelObject['programs']): Promise<PreparedProgram> =>
+    executor.prepare(decodeProgram(await read(model.programs[name])));
+  const [init, trainStep, evaluate, update, fold, finish] = [
+    await program('init'),
+    await program('trainStep'),
+    await program('evaluate'),
+    await program('update'),
+    await program('fold'),
+    await program('finish'),
+  ];
+  const train = await BatchReader.open(manifest, 'train', read, { verify: false });
+  const held = manifest.splits.some(({ name }) => name === 'test') ? await BatchReader.open(manifest, 'test', read, { verify: false }) : null;
+  const seed = hexToBytes(spec.seed);
+  const shards = splitRecords(spec.split, train.classes(), train.records, spec.tasks, seed);
+  const batchSize = model.batch.x.shape[0] ?? 0;
+  checkFit(model, train, spec);
+
+  return {
+    spec,
+    model,
+    shardSizes: shards.map((shard) => shard.length),
+    aggregation: { fold, finish },
+    initialParameters: () => withNames(model.parameters, init.run([leafKeys(seed, model.parameters.length)])),
+    parameters: (cid) => loadTensors(read, cid, model.parameters),
+    update: (cid) => loadTensors(read, cid, model.parameters),
+    slotState: (cid) => loadTensors(read, cid, model.slots),
+    execute: (round, task, base, slotState) => {
+      const shard = shards[task];
+      if (shard === undefined) throw new MusterError('TASK_UNKNOWN', `no task ${task} of ${shards.length}`, { task });
+      const sampler = new BatchSampler({ seed, round, task, shard, batchSize });
+      return executeTask({
+        parameters: model.parameters,
+        slots: model.slots,
+        trainStep,
+        update,
+        base,
+        slotState,
+        carry: spec.slotState === 'carry',
+        steps: spec.localSteps,
+        digestInterval: spec.digestInterval,
+        batch: (step) => {
+          const { x, y } = train.read(sampler.batch(step));
+          return [reshaped(x, model.batch.x.shape), reshaped(targets(y), model.batch.y.shape)];
+        },
+        key: (step) => stepKey(seed, round, task, step),
+      });
+    },
+    *evaluate(parameters) {
+      if (held === null) return { records: 0, loss: 0, correct: 0 };
+      const size = model.evaluationBatch;
+      const batches = function* (): Generator<{ x: Tensor; y: Tensor; mask: Tensor; records: number }> {
+        for (const { x, y, mask, records } of held.evaluation(size)) {
+          yield { x: reshaped(x, [size, ...model.batch.x.shape.slice(1)]), y: reshaped(targets(y), [size, ...model.batch.y.shape.slice(1)]), mask, records };
+        }
+      };
+      return yield* evaluateModel(evaluate, parameters, batches());
+    },
+  };
+}
+
+function checkFit(model: ModelObject, train: BatchReader, spec: JobSpec): void {
+  const sample = train.read(Uint32Array.of(0));
+  const fits = (name: string, wanted: { readonly dtype: string; readonly shape: readonly number[] }, found: Tensor): void => {
+    const wantedSize = wanted.shape.slice(1).reduce((product, extent) => product * extent, 1);
+    if (wanted.dtype !== found.dtype || wantedSize !== found.data.length) {
+      throw new MusterError(
+        'JOB_INVALID',
+        `the model takes ${name} of ${wanted.dtype}[${wanted.shape.slice(1).join()}] per record, the dataset has ${found.dtype}[${found.shape.slice(1).join()}]`,
+        { model: spec.model, dataset: spec.dataset },
+      );
+    }
+  };
+  fits('x', model.batch.x, sample.x);
+  fits('y', model.batch.y, targets(sample.y));
+}
+
+function targets(y: Tensor | null): Tensor {
+  if (y === null) throw new MusterError('JOB_INVALID', 'the dataset has no targets to train towards');
+  return y;
+}
+
+const reshaped = (tensor: Tensor, shape: readonly number[]): Tensor => ({ ...tensor, shape });
+
+const seedTreeFanout = 16;
+
+/** uint32 [parameters, 2]: one leaf of the seed tree (R16) per parameter tensor, fanout 16, the least depth that has enough leaves. */
+function leafKeys(seed: Uint8Array, parameters: number): Tensor {
+  let depth = 1;
+  while (seedTreeFanout ** depth < parameters) depth++;
+  const data = new Uint32Array(2 * parameters);
+  for (let index = 0; index < parameters; index++) data.set(leafKey(leafSeed(seed, { depth, fanout: seedTreeFanout }, index)), 2 * index);
+  return { dtype: 'uint32', shape: [parameters, 2], data };
+}
+
+function stepKey(seed: Uint8Array, round: number, task: number, step: number): Tensor {
+  const random = new RandomStream(seed, 'step', round, task, step);
+  return { dtype: 'uint32', shape: [2], data: Uint32Array.of(random.next(), random.next()) };
+}

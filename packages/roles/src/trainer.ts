@@ -1,0 +1,213 @@
+/**
+ * The trainer: follows the chain, executes the slots it holds, commits, submits and reveals.
+ *
+ * Everything it has to do follows from the chain and the store, and every result and salt can be computed again, so a trainer
+ * that is killed loses time and nothing else. It refuses assignments that do not follow from the beacon.
+ */
+import type { Executor } from '@muster/engine';
+import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
+import { type Assignment, bytesToHex, commitmentOf, decodeLinked, digestOf, encodeLinked, type JobId, MusterError, objectKinds, type Root } from '@muster/protocol';
+import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
+import { checkSpec, holderOf, readAssignment } from './assignments.ts';
+import { ChainHistory, type JobRecord, objectCid, revealOpen, type RoundRecord } from './history.ts';
+import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
+import { type JobMaterial, loadMaterial } from './material.ts';
+import { proofDigests, signProof } from './proof.ts';
+
+export interface TrainerOptions {
+  readonly link: CoordinatorLink;
+  readonly chain: ChainWriter;
+  readonly key: NodeKey;
+  readonly executor: Executor;
+  readonly scheduler: Scheduler;
+  readonly report: Report;
+  readonly signal: StopSignal;
+  /** How long to sleep when there is nothing to do, ms. */
+  readonly pollMs: number;
+  /** For demonstrations and tests: submit results that are not the honest ones. */
+  readonly dishonest: boolean;
+}
+
+interface OpenRound {
+  readonly job: JobRecord;
+  readonly round: RoundRecord;
+  readonly material: JobMaterial;
+  readonly assignment: Assignment;
+}
+
+/** Contract errors that say that the work is already done or no longer wanted: the chain decides, the next look finds out. */
+const settledErrors = new Set(['AlreadyCommitted', 'AlreadyRevealed', 'CommitsAreClosed', 'CommitsClosed', 'RoundNotAssigned', 'RevealsNotOpen', 'RoundAlreadyFinalized']);
+
+export class Trainer {
+  readonly #options: TrainerOptions;
+  readonly #history: ChainHistory;
+  readonly #read: ReadBlock;
+  readonly #materials = new Map<JobId, JobMaterial>();
+  readonly #assignments = new Map<Root, Assignment>();
+  readonly #refused = new Set<Root>();
+  readonly #computed = new Map<string, ComputedTask>();
+
+  constructor(options: TrainerOptions) {
+    this.#options = options;
+    this.#history = new ChainHistory(options.chain);
+    this.#read = reader(options.link.blobs);
+  }
+
+  /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */
+  async run(): Promise<void> {
+    const { scheduler, signal, pollMs } = this.#options;
+    while (!signal.aborted) {
+      const busy = await this.turn();
+      if (!busy) await scheduler.sleep(pollMs, signal);
+    }
+  }
+
+  /** Does at most one piece of work; false when there was none. Failures of the network are reported and retried next turn. */
+  async turn(): Promise<boolean> {
+    try {
+      await this.#history.sync();
+      this.#checkStanding();
+      for (const job of this.#history.jobs.values()) {
+        if (job.ended === null && (await this.#workOn(job))) return true;
+      }
+      return false;
+    } catch (error) {
+      if (error instanceof MusterError && error.code === 'NODE_INACTIVE') throw error;
+      this.#options.report('trainer.trouble', { reason: reasonOf(error) });
+      return false;
+    }
+  }
+
+  #checkStanding(): void {
+    const slashes = this.#history.slashed.get(this.#options.key.node) ?? [];
+    if (slashes.some((slash) => slash.deactivated)) {
+      throw new MusterError('NODE_INACTIVE', `node ${this.#options.key.node} was slashed and deactivated`, { node: this.#options.key.node });
+    }
+  }
+
+  async #workOn(job: JobRecord): Promise<boolean> {
+    const open = await this.#openRound(job);
+    if (open === null) return false;
+    const mine = this.#slotsOf(open);
+    for (const place of mine) if (await this.#reveal(open, place)) return true;
+    for (const place of mine) if (await this.#commit(open, place)) return true;
+    return false;
+  }
+
+  /** The job's round under way, with its assignment checked; null if there is none or it is refused. */
+  async #openRound(job: JobRecord): Promise<OpenRound | null> {
+    const round = [...job.rounds.values()].at(-1);
+    if (round === undefined || round.assigned === null || round.finalized !== null) return null;
+    const { assignmentCid } = round.assigned;
+    if (this.#refused.has(assignmentCid)) return null;
+    const material = await this.#material(job);
+    let assignment = this.#assignments.get(assignmentCid);
+    if (assignment === undefined) {
+      try {
+        assignment = await readAssignment(job, round, material, this.#read);
+      } catch (error) {
+        if (!(error instanceof MusterError) || error.code !== 'ASSIGNMENT_WRONG') throw error;
+        this.#refused.add(assignmentCid);
+        this.#options.report('assignment.refused', { job: job.submitted.job, round: round.assigned.round, reason: reasonOf(error) });
+        return null;
+      }
+      this.#assignments.clear();
+      this.#computed.clear();
+      this.#assignments.set(assignmentCid, assignment);
+    }
+    return { job, round, material, assignment };
+  }
+
+  async #material(job: JobRecord): Promise<JobMaterial> {
+    const { job: id, specCid } = job.submitted;
+    const known = this.#materials.get(id);
+    if (known !== undefined) return known;
+    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(specCid)));
+    checkSpec(job, spec);
+    const material = await loadMaterial(spec, this.#read, this.#options.executor);
+    this.#materials.set(id, material);
+    this.#options.report('job.loaded', { job: id, name: spec.name, tasks: spec.tasks, rounds: spec.rounds });
+    return material;
+  }
+
+  #slotsOf({ assignment, round }: OpenRound): SlotId[] {
+    return assignment.tasks.flatMap(({ nodes }, task) =>
+      nodes.flatMap((_, slot) =>
+        holderOf(assignment, round, task, slot) === this.#options.key.node ? [{ job: assignment.job, round: assignment.round, task, slot }] : [],
+      ),
+    );
+  }
+
+  async #commit(open: OpenRound, place: SlotId): Promise<boolean> {
+    const task = open.round.tasks.get(place.task);
+    if (task?.slots.get(place.slot)?.committed !== undefined && task.slots.get(place.slot)?.committed !== null) return false;
+    if (revealOpen(open.job, task)) return false;
+    const { key, chain, report } = this.#options;
+    const computed = await this.#compute(open, place);
+    const commitment = commitmentOf(place.job, place.round, place.task, place.slot, key.node, this.#salt(place), computed.resultRoot);
+    const original = open.assignment.tasks[place.task]?.nodes[place.slot] === key.node;
+    const proof = original ? assignmentProof(open.assignment, place.task, place.slot) : [];
+    await this.#settling(() => chain.send({ call: 'commit', ...place, node: key.node, commitment, proof }));
+    report('task.committed', { ...place, commitment });
+    return true;
+  }
+
+  async #reveal(open: OpenRound, place: SlotId): Promise<boolean> {
+    const task = open.round.tasks.get(place.task);
+    const slot = task?.slots.get(place.slot);
+    if (slot?.committed?.node !== this.#options.key.node || slot.revealed !== null || !revealOpen(open.job, task)) return false;
+    const { key, chain, link, scheduler, report } = this.#options;
+    const computed = await this.#compute(open, place);
+    for (const block of computed.blocks) if (!(await link.blobs.has(block.cid))) await link.blobs.put(block.bytes, block.codec);
+    const { resultRoot, outcome } = computed;
+    const result = encodeLinked({ version: 1, ...place, node: key.node, resultRoot, outcome });
+    await link.blobs.put(result.bytes, 'dag-cbor');
+    await this.#submit(place, result.cid);
+    const step = (place.round + 1) * open.material.spec.localSteps;
+    const digests = proofDigests(outcome, resultRoot, open.material.model);
+    const proof = signProof(key, place, result.cid, { step, ...digests, timestamp: scheduler.now() });
+    const salt = this.#salt(place);
+    await this.#settling(() => chain.send({ call: 'reveal', ...place, node: key.node, salt, resultRoot, resultCid: digestOf(result.cid), proof }));
+    report('task.revealed', { ...place, resultRoot });
+    return true;
+  }
+
+  /** Tells the coordinator where the result is. One that came before or too late is no reason to stop. */
+  async #submit(place: SlotId, resultCid: string): Promise<void> {
+    try {
+      await this.#options.link.message('result', { ...place, resultCid });
+    } catch (error) {
+      if (!(error instanceof MusterError) || (error.code !== 'SUBMISSION_DUPLICATE' && error.code !== 'SUBMISSION_LATE')) throw error;
+    }
+  }
+
+  async #compute({ material, assignment }: OpenRound, place: SlotId): Promise<ComputedTask> {
+    const label = `${place.job}/${place.round}/${place.task}`;
+    const known = this.#computed.get(label);
+    if (known !== undefined) return known;
+    const { scheduler, report, dishonest } = this.#options;
+    const base = await material.parameters(assignment.base);
+    const carried = assignment.tasks[place.task]?.slotState ?? null;
+    const slotState = carried === null ? null : await material.slotState(carried);
+    const started = scheduler.now();
+    if (dishonest) for (const tensor of base) if (tensor.data.length > 0) tensor.data[0] = (tensor.data[0] ?? 0) + 1 + place.slot;
+    const computed = await drive(material.execute(place.round, place.task, base, slotState), scheduler);
+    this.#computed.set(label, computed);
+    report('task.trained', { ...place, milliseconds: scheduler.now() - started, resultRoot: computed.resultRoot });
+    return computed;
+  }
+
+  #salt(place: SlotId): Root {
+    return bytesToHex(this.#options.key.derive(saltLabel(place.job, place.round, place.task, place.slot))) as Root;
+  }
+
+  /** Sends; a refusal that only says that the chain has moved on is left to the next turn. */
+  async #settling(send: () => Promise<unknown>): Promise<void> {
+    try {
+      await send();
+    } catch (error) {
+      const contractError = error instanceof MusterError ? error.details['error'] : undefined;
+      if (typeof contractError !== 'string' || !settledErrors.has(contractError)) throw error;
+    }
+  }
+}

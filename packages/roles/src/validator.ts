@@ -1,0 +1,104 @@
+/**
+ * The validator: executes tasks whose results differ and signs which result root is right.
+ *
+ * It is told where it is needed by the coordinator, computes from chain and store alone, and its verdict is replayed before
+ * anybody is slashed. What is trusted of it is stated in docs/spec/05-contracts.md.
+ */
+import type { Executor } from '@muster/engine';
+import type { ChainWriter, NodeKey } from '@muster/ports';
+import { decodeLinked, digestOf, encodeLinked, integer, jobIdText, type JobId, list, objectKinds, MusterError, struct } from '@muster/protocol';
+import type { ReadBlock } from '@muster/round';
+import { checkSpec, readAssignment } from './assignments.ts';
+import { ChainHistory, objectCid } from './history.ts';
+import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
+import { type JobMaterial, loadMaterial } from './material.ts';
+
+export interface ValidatorOptions {
+  readonly link: CoordinatorLink;
+  readonly chain: ChainWriter;
+  readonly key: NodeKey;
+  readonly executor: Executor;
+  readonly scheduler: Scheduler;
+  readonly report: Report;
+  readonly signal: StopSignal;
+  readonly pollMs: number;
+}
+
+/** Answer of `GET /v1/verdicts`: tasks that wait for a verdict. */
+const wanted = struct({ tasks: list(struct({ job: jobIdText, round: integer(), task: integer() }), 4096) });
+
+export class Validator {
+  readonly #options: ValidatorOptions;
+  readonly #history: ChainHistory;
+  readonly #read: ReadBlock;
+  readonly #materials = new Map<JobId, JobMaterial>();
+  readonly #given = new Set<string>();
+
+  constructor(options: ValidatorOptions) {
+    this.#options = options;
+    this.#history = new ChainHistory(options.chain);
+    this.#read = reader(options.link.blobs);
+  }
+
+  async run(): Promise<void> {
+    const { scheduler, signal, pollMs } = this.#options;
+    while (!signal.aborted) {
+      const busy = await this.turn();
+      if (!busy) await scheduler.sleep(pollMs, signal);
+    }
+  }
+
+  /** Judges at most one task; false when none waits. */
+  async turn(): Promise<boolean> {
+    const { link, report } = this.#options;
+    try {
+      const { tasks } = wanted(await link.get('verdicts'), 'verdicts');
+      const next = tasks.find(({ job, round, task }) => !this.#given.has(`${job}/${round}/${task}`));
+      if (next === undefined) return false;
+      await this.#judge(next.job, next.round, next.task);
+      this.#given.add(`${next.job}/${next.round}/${next.task}`);
+      return true;
+    } catch (error) {
+      report('validator.trouble', { reason: reasonOf(error) });
+      return false;
+    }
+  }
+
+  async #judge(jobId: JobId, roundNumber: number, task: number): Promise<void> {
+    const { link, chain, key, executor, scheduler, report } = this.#options;
+    await this.#history.sync();
+    const job = this.#history.jobs.get(jobId);
+    const round = job?.rounds.get(roundNumber);
+    if (job === undefined || round?.assigned === null || round === undefined) {
+      throw new MusterError('JOB_UNKNOWN', `the chain has no assigned round ${roundNumber} of ${jobId}`, { job: jobId, round: roundNumber });
+    }
+    let material = this.#materials.get(jobId);
+    if (material === undefined) {
+      const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(job.submitted.specCid)));
+      checkSpec(job, spec);
+      material = await loadMaterial(spec, this.#read, executor);
+      this.#materials.set(jobId, material);
+    }
+    const assignment = await readAssignment(job, round, material, this.#read);
+    const base = await material.parameters(assignment.base);
+    const carried = assignment.tasks[task]?.slotState ?? null;
+    const slotState = carried === null ? null : await material.slotState(carried);
+    const computed = await drive(material.execute(roundNumber, task, base, slotState), scheduler);
+    for (const block of computed.blocks) if (!(await link.blobs.has(block.cid))) await link.blobs.put(block.bytes, block.codec);
+    const { resultRoot, outcome } = computed;
+    const verdict = encodeLinked({
+      version: 1,
+      job: jobId,
+      round: roundNumber,
+      task,
+      validator: key.node,
+      assignment: objectCid(round.assigned.assignmentCid),
+      resultRoot,
+      outcome,
+    });
+    await link.blobs.put(verdict.bytes, 'dag-cbor');
+    const evidence = await chain.signVerdict({ job: jobId, round: roundNumber, task, resultRoot, verdictCid: digestOf(verdict.cid) });
+    await link.message('verdict', { job: jobId, round: roundNumber, task, verdictCid: verdict.cid, evidence });
+    report('verdict.given', { job: jobId, round: roundNumber, task, resultRoot, verdict: verdict.cid });
+  }
+}
