@@ -87,7 +87,8 @@ export interface Arithmetic {
 
 const f = Math.fround;
 // Math.min and Math.max are IEEE-754-2019 minimum and maximum: −0 < +0, a NaN propagates.
-const { min, max } = Math;
+const min = (a: number, b: number) => Math.min(a, b);
+const max = (a: number, b: number) => Math.max(a, b);
 
 /** Each rounds or wraps once. float32 sums, products and quotients computed in float64 and rounded again equal those rounded once. */
 export const arithmetic: Readonly<Record<DType, Arithmetic>> = {
