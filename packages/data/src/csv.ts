@@ -33,6 +33,8 @@ const numeral = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 const notFinite = /^[+-]?(?:nan|inf|infinity)$/i;
 const maxColumns = maxChunkBytes / 4;
 const maxCellCharacters = 65_536;
+/** Largest CSV file: 256 MiB. Longer text does not fit a string everywhere. */
+export const maxCsvBytes = 256 * 1024 * 1024;
 
 /** Rows of `text`. Throws DATA_MALFORMED naming the line of an unclosed or misplaced quote, too long a cell, too many columns. */
 export function* csvRows(file: string, text: string, separator: string): Generator<CsvRow, void, undefined> {
@@ -115,12 +117,13 @@ interface Table {
   readonly width: number;
   readonly columns: number;
   readonly header: readonly string[] | null;
-  readonly values: readonly number[];
+  readonly values: Float32Array;
   readonly labels: readonly string[];
   readonly lines: readonly number[];
 }
 
-function readTable(file: SourceFile, options: CsvOptions, maxBytes: number, like: Table | null): Table {
+function readTable(file: SourceFile, options: CsvOptions, byteLimit: number, like: Table | null): Table {
+  const maxBytes = Math.min(byteLimit, maxCsvBytes);
   const content = gunzipFile(file, maxBytes);
   if (content.bytes.length > maxBytes)
     throw new MusterError('BYTES_TOO_LARGE', `${file.name}: ${content.bytes.length} bytes, at most ${maxBytes}`, { file: file.name });
@@ -137,7 +140,7 @@ function readTable(file: SourceFile, options: CsvOptions, maxBytes: number, like
   let header: readonly string[] | null = null;
   let width: number | null = null;
   let labelColumn: number | null = null;
-  const values: number[] = [];
+  const values = new FloatList();
   const labels: string[] = [];
   const lines: number[] = [];
   for (const { line, cells } of csvRows(file.name, text, options.separator)) {
@@ -166,7 +169,26 @@ function readTable(file: SourceFile, options: CsvOptions, maxBytes: number, like
     lines.push(line);
   }
   if (width === null || lines.length === 0) throw dataError('DATA_MALFORMED', file.name, null, 'no rows');
-  return { width, columns: width - (labelColumn === null ? 0 : 1), header, values, labels, lines };
+  return { width, columns: width - (labelColumn === null ? 0 : 1), header, values: values.values(), labels, lines };
+}
+
+/** A float32 array that grows by doubling. */
+class FloatList {
+  #values = new Float32Array(1024);
+  #length = 0;
+
+  push(value: number): void {
+    if (this.#length === this.#values.length) {
+      const larger = new Float32Array(2 * this.#length);
+      larger.set(this.#values);
+      this.#values = larger;
+    }
+    this.#values[this.#length++] = value;
+  }
+
+  values(): Float32Array {
+    return this.#values.subarray(0, this.#length);
+  }
 }
 
 function looksLikeHeader(cells: readonly string[], label: string | number | null): boolean {

@@ -10,4 +10,5 @@ export * from './manifest.ts';
 export * from './random.ts';
 export * from './reader.ts';
 export * from './shards.ts';
+export * from './tensors.ts';
 export * from './text.ts';

@@ -16,6 +16,7 @@ import {
   linkOf,
   list,
   literal,
+  maxObjectBytes,
   MusterError,
   nullable,
   oneOf,
@@ -100,13 +101,19 @@ export function splitOf(manifest: DatasetManifest, name: SplitName): DatasetSpli
   return found;
 }
 
-/** Canonical bytes and content id of `manifest`. Throws FIELD_INVALID if it breaks a rule of the format. */
+/** Canonical bytes and content id of `manifest`. Throws FIELD_INVALID if it breaks a rule of the format, BYTES_TOO_LARGE. */
 export function encodeManifest(manifest: DatasetManifest): { readonly cid: CidText; readonly bytes: Uint8Array } {
   checkMeaning(manifest);
-  return encodeObject({
+  const encoded = encodeObject({
     ...manifest,
     splits: manifest.splits.map((part) => ({ ...part, features: withLinks(part.features), targets: withLinks(part.targets) })),
   });
+  if (encoded.bytes.length > maxObjectBytes) {
+    throw new MusterError('BYTES_TOO_LARGE', `a manifest of ${encoded.bytes.length} bytes, at most ${maxObjectBytes}`, {
+      bytes: encoded.bytes.length,
+    });
+  }
+  return encoded;
 }
 
 /** The manifest in `bytes`. Throws BYTES_TOO_LARGE, BYTES_MALFORMED, BYTES_NOT_CANONICAL, CID_INVALID or FIELD_INVALID. */

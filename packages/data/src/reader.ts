@@ -4,7 +4,7 @@
  * The rule from stored bytes to values is exact (04-data.md): a uint8 feature v is fl(v · fl(1/255)) in float32, a token and a
  * class are int32, float32 and int32 are themselves. Whole split in memory; no I/O beyond `getChunk`.
  */
-import { type CidText, MusterError, verifyCid } from '@muster/protocol';
+import { type CidText, integer, MusterError, verifyCid } from '@muster/protocol';
 import {
   type ChunkList,
   type DatasetManifest,
@@ -15,11 +15,7 @@ import {
   splitOf,
   targetBytes,
 } from './manifest.ts';
-
-/** A dense value, row-major; an engine `Tensor`. */
-export type BatchTensor =
-  | { readonly dtype: 'float32'; readonly shape: readonly number[]; readonly data: Float32Array }
-  | { readonly dtype: 'int32'; readonly shape: readonly number[]; readonly data: Int32Array };
+import { type BatchTensor, uint8Values } from './tensors.ts';
 
 /** `x`: [B, …feature shape]; `y`: int32 [B] for classes, float32 [B, …shape] for values, int32 [B, context] for text, null for none. */
 export interface Batch {
@@ -42,11 +38,6 @@ export interface ReaderOptions {
 }
 
 export type GetChunk = (cid: CidText) => Promise<Uint8Array>;
-
-const inverse255 = Math.fround(1 / 255);
-
-/** float32 of each stored byte: fl(v · fl(1/255)); the product is exact in float64, so `fround` is the one rounding. */
-export const uint8Values: Float32Array = Float32Array.from({ length: 256 }, (_, value) => value * inverse255);
 
 export class BatchReader {
   readonly record: RecordType;
@@ -91,6 +82,7 @@ export class BatchReader {
 
   /** All records in order, in batches of `batchSize`, the last one padded and masked. */
   *evaluation(batchSize: number): Generator<EvaluationBatch, void, undefined> {
+    integer(1, 1 << 24)(batchSize, 'batchSize');
     for (let start = 0; start < this.records; start += batchSize) {
       const records = Math.min(batchSize, this.records - start);
       const indices = Uint32Array.from({ length: records }, (_, i) => start + i);

@@ -120,6 +120,17 @@ describe('a manifest is refused', () => {
     );
   });
 
+  test('with names that make it longer than a decoder reads', () => {
+    const names = Array.from({ length: 60_000 }, (_, i) => `${i}`.padEnd(100));
+    const target = { kind: 'class', classes: names.length, names } as const;
+    const dataset: RawDataset = {
+      name: 'wide',
+      record: { feature: small.record.feature, target },
+      splits: [{ ...small.splits[0]!, targets: new Uint8Array(6) }],
+    };
+    expect(errorOf(() => packDataset(dataset)).code).toBe('BYTES_TOO_LARGE');
+  });
+
   test('with an unknown field, naming it', () => {
     const value = decodeCanonical(packDataset(small).blocks.at(-1)!.bytes) as Record<string, unknown>;
     expect(errorOf(() => decodeManifest(encodeCanonical({ ...value, extra: 1 }))).details['field']).toBe('manifest.extra');

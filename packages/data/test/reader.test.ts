@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   BatchReader,
+  batchTypes,
   type DatasetManifest,
   importText,
   indexRange,
@@ -44,6 +45,7 @@ test('records are read in the order asked for', async () => {
     y: { dtype: 'int32', shape: [2], data: Int32Array.of(7, 299) },
   });
   expect(reader.classes()).toEqual(Int32Array.of(299, 0, 7));
+  expect(() => [...reader.evaluation(0)]).toThrow('batchSize');
   expect(() => reader.read(Uint32Array.of(3))).toThrow('no record 3');
 });
 
@@ -147,4 +149,29 @@ describe('opening is refused', () => {
       }),
     ).toBe('DATA_NOT_FINITE');
   });
+});
+
+test('the declared types of a batch are those of the batches read', async () => {
+  const targets: readonly (readonly [DatasetManifest['record']['target'], number])[] = [
+    [{ kind: 'class', classes: 2, names: null }, 1],
+    [{ kind: 'value', shape: [2] }, 8],
+    [{ kind: 'none' }, 0],
+  ];
+  for (const dtype of ['uint8', 'float32', 'int32'] as const) {
+    for (const [target, width] of targets) {
+      const features = new Uint8Array(2 * 3 * (dtype === 'uint8' ? 1 : 4));
+      const record: DatasetManifest['record'] = { feature: { dtype, shape: [3] }, target };
+      const reader = await opened({
+        name: 't',
+        record,
+        splits: [{ name: 'train', records: 2, features, targets: new Uint8Array(2 * width) }],
+      });
+      const { x, y } = reader.read(indexRange(2));
+      const types = batchTypes(record, 2);
+      expect([x, y]).toMatchObject([types.x, types.y]);
+    }
+  }
+  const text = importText('t', textFile('a.txt', 'abcdef'), null, { context: 2, stride: 2 }, noHeldOut, 100);
+  const { x, y } = (await opened(text)).read(indexRange(2));
+  expect([x, y]).toMatchObject(Object.values(batchTypes(text.record, 2)));
 });

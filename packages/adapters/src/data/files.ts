@@ -29,11 +29,14 @@ export async function listFolder(path: string, maxEntries: number): Promise<Fold
   return entries;
 }
 
-/** The file at `path`, of at most `maxBytes`; errors call it `name`. Throws DATA_UNREADABLE. */
+/** The file at `path`, of at most `maxBytes`; errors call it `name`. Throws DATA_UNREADABLE; devices and pipes are not read. */
 export async function readSource(path: string, maxBytes: number, name: string = basename(path)): Promise<SourceFile> {
-  const { size } = await readable(path, () => stat(path));
-  if (size > maxBytes) throw dataError('DATA_UNREADABLE', name, null, `${size} bytes, at most ${maxBytes}`);
-  return { name, bytes: await readable(path, () => readFile(path)) };
+  const found = await readable(path, () => stat(path));
+  if (!found.isFile()) throw dataError('DATA_UNREADABLE', path, null, 'not a file');
+  if (found.size > maxBytes) throw dataError('DATA_UNREADABLE', name, null, `${found.size} bytes, at most ${maxBytes}`);
+  const bytes = await readable(path, () => readFile(path));
+  if (bytes.length > maxBytes) throw dataError('DATA_UNREADABLE', name, null, `${bytes.length} bytes, at most ${maxBytes}`);
+  return { name, bytes };
 }
 
 async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
