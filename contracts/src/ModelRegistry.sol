@@ -11,7 +11,9 @@ contract ModelRegistry is IModelRegistry {
     IAIJobManager private immutable jobManager;
 
     mapping(bytes32 modelId => Model) private models;
-    mapping(bytes32 modelId => mapping(bytes32 checkpointCid => bool)) private added;
+    mapping(bytes32 modelId => mapping(bytes32 jobId => mapping(uint64 round => bool))) private added;
+    /// The job a checkpoint came from last; one checkpoint may come from several rounds.
+    mapping(bytes32 modelId => mapping(bytes32 checkpointCid => bytes32 jobId)) private origin;
 
     constructor(IAIJobManager jobManager_) {
         jobManager = jobManager_;
@@ -32,13 +34,12 @@ contract ModelRegistry is IModelRegistry {
         Model storage entry = known(modelId);
         Job memory job = jobManager.job(jobId);
         if (job.modelId != modelId) revert JobNotForModel(modelId, jobId);
-        // A stranger's job may name any model: its coordinator may write only where the model's owner opened the job.
-        bool coordinates = msg.sender == job.coordinator && job.owner == entry.owner;
-        if (msg.sender != entry.owner && !coordinates) revert NotModelOwner(modelId, msg.sender);
+        requireOwnerOrCoordinator(modelId, entry, job);
         if (round >= job.nextRound) revert RoundNotFinalized(jobId, round, job.nextRound);
-        if (added[modelId][checkpointCid]) revert CheckpointAlreadyAdded(modelId, checkpointCid);
+        if (added[modelId][jobId][round]) revert CheckpointAlreadyAdded(modelId, jobId, round);
 
-        added[modelId][checkpointCid] = true;
+        added[modelId][jobId][round] = true;
+        origin[modelId][checkpointCid] = jobId;
         entry.checkpoints.push(
             Checkpoint({jobId: jobId, round: round, addedAt: uint64(block.timestamp), checkpointCid: checkpointCid})
         );
@@ -47,8 +48,9 @@ contract ModelRegistry is IModelRegistry {
 
     function publishModel(bytes32 modelId, bytes32 checkpointCid) external {
         Model storage entry = known(modelId);
-        if (msg.sender != entry.owner) revert NotModelOwner(modelId, msg.sender);
-        if (!added[modelId][checkpointCid]) revert CheckpointUnknown(modelId, checkpointCid);
+        bytes32 jobId = origin[modelId][checkpointCid];
+        if (jobId == 0) revert CheckpointUnknown(modelId, checkpointCid);
+        requireOwnerOrCoordinator(modelId, entry, jobManager.job(jobId));
         entry.publishedCid = checkpointCid;
         entry.publishedAt = uint64(block.timestamp);
         emit ModelPublished(modelId, checkpointCid);
@@ -61,5 +63,11 @@ contract ModelRegistry is IModelRegistry {
     function known(bytes32 modelId) private view returns (Model storage entry) {
         entry = models[modelId];
         if (entry.owner == address(0)) revert ModelUnknown(modelId);
+    }
+
+    /// A stranger's job may name any model: its coordinator may write only where the model's owner opened the job.
+    function requireOwnerOrCoordinator(bytes32 modelId, Model storage entry, Job memory job) private view {
+        if (msg.sender == entry.owner || (msg.sender == job.coordinator && job.owner == entry.owner)) return;
+        revert NotModelOwner(modelId, msg.sender);
     }
 }

@@ -16,16 +16,16 @@ interface IModelRegistry {
     error NotModelOwner(bytes32 modelId, address caller);
     error JobNotForModel(bytes32 modelId, bytes32 job);
     error RoundNotFinalized(bytes32 job, uint64 round, uint64 nextRound);
-    error CheckpointAlreadyAdded(bytes32 modelId, bytes32 checkpointCid);
+    error CheckpointAlreadyAdded(bytes32 modelId, bytes32 job, uint64 round);
     error CheckpointUnknown(bytes32 modelId, bytes32 checkpointCid);
 
     function registerModel(bytes32 modelId, bytes32 modelCid, bytes32 datasetCid) external;
 
-    /// Records the checkpoint of a finalized round of a job that names this model. The model's owner, or the coordinator of such a job
+    /// Records the checkpoint of a finalized round of a job that names this model, once per round. The model's owner, or the coordinator of such a job
     /// if the model's owner owns the job too.
     function addCheckpoint(bytes32 modelId, bytes32 jobId, uint64 round, bytes32 checkpointCid) external;
 
-    /// Names the checkpoint to use; may be repeated. Model owner only.
+    /// Names the recorded checkpoint to use; may be repeated. The model's owner, or the coordinator that may have added the checkpoint.
     function publishModel(bytes32 modelId, bytes32 checkpointCid) external;
 
     /// Reverts ModelUnknown.

@@ -1,0 +1,281 @@
+/**
+ * A fresh in-process chain with the contracts on it, and actors with funded accounts that speak through the chain adapter.
+ *
+ * Tests use the same adapter as everybody else, so every contract test is also one of the adapter. Not for timing: see bench.
+ */
+import { createHardhatRuntimeEnvironment } from 'hardhat/hre';
+import { concat, custom, keccak256, type Hex, toHex, type Transport } from 'viem';
+import { privateKeyToAccount } from 'viem/accounts';
+import { connectAccount, connectChain, deployContracts } from '@muster/adapters';
+import type { ChainInfo, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
+import { assignmentLeaf, commitmentOf, type JobId, type NodeId, type Root, MusterError } from '@muster/protocol';
+import config from '../hardhat.config.ts';
+
+export const ether = 10n ** 18n;
+export const minStakeWei = ether;
+export const zeroRoot = `0x${'00'.repeat(32)}` as Root;
+const ACCOUNTS = 12;
+
+/** A 32-byte value that belongs to `label`; also serves as a private key. */
+export const rootOf = (label: string): Root => keccak256(toHex(label)) as Root;
+export const nodeOf = (label: string): NodeId => rootOf(`node ${label}`) as string as NodeId;
+const keyOf = (index: number): Hex => rootOf(`account ${index}`);
+
+export interface TestChain {
+  readonly transport: Transport;
+  readonly info: ChainInfo;
+  readonly reader: ChainReader;
+  /** Actor number `index`, below 12, with 10 000 ether. Actor 0 deployed; slashed stakes go to actor 11. */
+  actor(index: number): Promise<ChainWriter>;
+  keyOf(index: number): Hex;
+  request(method: string, params?: readonly unknown[]): Promise<unknown>;
+  mine(blocks?: number): Promise<void>;
+  /** Lets `seconds` pass and makes a block. */
+  elapse(seconds: number): Promise<void>;
+  /** Runs `body` and takes everything it did back. */
+  reverting<T>(body: () => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export async function startTestChain(): Promise<TestChain> {
+  const accounts = Array.from({ length: ACCOUNTS }, (_, index) => ({ privateKey: keyOf(index), balance: 10_000n * ether }));
+  const networks = { default: { ...config.networks?.['default'], type: 'edr-simulated' as const, accounts } };
+  const environment = await createHardhatRuntimeEnvironment({ ...config, networks });
+  const connection = await environment.network.connect();
+  const request = (method: string, params: readonly unknown[] = []): Promise<unknown> =>
+    connection.provider.request({ method, params: [...params] });
+  const transport = custom({ request: ({ method, params }: { method: string; params?: unknown[] }) => request(method, params) });
+  const receiver = privateKeyToAccount(keyOf(ACCOUNTS - 1)).address.toLowerCase() as ChainWriter['account'];
+  const info = await deployContracts({ transport, privateKey: keyOf(0), minStakeWei, slashReceiver: receiver, pollMs: 1 });
+  const actors = new Map<number, Promise<ChainWriter>>();
+  const mine = async (blocks = 1): Promise<void> => {
+    await request('hardhat_mine', [toHex(blocks)]);
+  };
+  return {
+    transport,
+    info,
+    reader: await connectChain({ transport, info, pollMs: 1 }),
+    actor(index) {
+      const known = actors.get(index) ?? connectAccount({ transport, info, privateKey: keyOf(index), pollMs: 1 });
+      actors.set(index, known);
+      return known;
+    },
+    keyOf,
+    request,
+    mine,
+    async elapse(seconds) {
+      await request('evm_increaseTime', [seconds]);
+      await mine();
+    },
+    async reverting(body) {
+      const snapshot = await request('evm_snapshot');
+      try {
+        return await body();
+      } finally {
+        await request('evm_revert', [snapshot]);
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** The contract error that `call` is refused with, with its arguments; fails where the call succeeds. */
+export async function refusal(call: Promise<unknown>): Promise<Record<string, unknown>> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof MusterError && error.code === 'CHAIN_REVERTED') return { ...error.details };
+    throw error;
+  }
+  throw new Error('the call was not refused');
+}
+
+/** Roots and proofs of an assignment tree: sorted pairs, keccak, a leaf without a pair moves up. */
+export function assignmentTree(leaves: readonly Root[]): { readonly root: Root; proof(index: number): Root[] } {
+  const levels: Root[][] = [[...leaves]];
+  for (let level = levels[0] ?? []; level.length > 1;) {
+    const above: Root[] = [];
+    for (let i = 0; i < level.length; i += 2) {
+      const [left, right] = [level[i] ?? zeroRoot, level[i + 1]];
+      above.push(right === undefined ? left : pairHash(left, right));
+    }
+    levels.push(above);
+    level = above;
+  }
+  const proof = (index: number): Root[] => {
+    const siblings: Root[] = [];
+    let at = index;
+    for (const level of levels.slice(0, -1)) {
+      const sibling = level[at ^ 1];
+      if (sibling !== undefined) siblings.push(sibling);
+      at >>= 1;
+    }
+    return siblings;
+  };
+  return { root: levels.at(-1)?.[0] ?? zeroRoot, proof };
+}
+
+const pairHash = (a: Root, b: Root): Root => keccak256(concat(a < b ? [a, b] : [b, a])) as Root;
+
+/** Node of slot `slot` of task `task`, and the actor that operates it. */
+export interface Seat {
+  readonly node: NodeId;
+  readonly operator: ChainWriter;
+}
+
+export interface JobShape {
+  readonly rounds: number;
+  readonly tasks: number;
+  readonly redundancy: number;
+  readonly budgetWei: bigint;
+}
+
+/** A job driven step by step: owner is actor 1, coordinator actor 2, validator actor 3, trainers are actors 4 and up. */
+export class JobDriver {
+  readonly chain: TestChain;
+  readonly shape: JobShape;
+  readonly job: JobId;
+  readonly modelId: Root;
+  readonly owner: ChainWriter;
+  readonly coordinator: ChainWriter;
+  readonly validator: ChainWriter;
+  readonly seats: readonly (readonly Seat[])[];
+
+  private constructor(chain: TestChain, shape: JobShape, job: JobId, modelId: Root, people: readonly ChainWriter[], seats: Seat[][]) {
+    const [owner, coordinator, validator] = people;
+    if (owner === undefined || coordinator === undefined || validator === undefined) throw new Error('three people');
+    this.chain = chain;
+    this.shape = shape;
+    this.job = job;
+    this.modelId = modelId;
+    this.owner = owner;
+    this.coordinator = coordinator;
+    this.validator = validator;
+    this.seats = seats;
+  }
+
+  /** Registers one node per slot and submits the job. */
+  static async submit(chain: TestChain, shape: JobShape, label = 'job'): Promise<JobDriver> {
+    const people = [await chain.actor(1), await chain.actor(2), await chain.actor(3)];
+    const [owner, coordinator, validator] = people;
+    if (owner === undefined || coordinator === undefined || validator === undefined) throw new Error('three people');
+    const seats: Seat[][] = [];
+    for (let task = 0; task < shape.tasks; task++) {
+      const row: Seat[] = [];
+      for (let slot = 0; slot < shape.redundancy; slot++) {
+        const operator = await chain.actor(4 + ((task * shape.redundancy + slot) % 7));
+        const node = nodeOf(`${label} ${task} ${slot}`);
+        await register(operator, node);
+        row.push({ node, operator });
+      }
+      seats.push(row);
+    }
+    const modelId = rootOf(`${label} model`);
+    const { events } = await owner.send({
+      call: 'submitJob',
+      specCid: rootOf(`${label} spec`),
+      modelId,
+      coordinator: coordinator.account,
+      validator: validator.account,
+      ...shape,
+    });
+    const submitted = events.find((event) => event.event === 'JobSubmitted');
+    if (submitted === undefined) throw new Error('no JobSubmitted');
+    return new JobDriver(chain, shape, submitted.job, modelId, people, seats);
+  }
+
+  seat(task: number, slot: number): Seat {
+    const seat = this.seats[task]?.[slot];
+    if (seat === undefined) throw new Error(`no seat ${task}/${slot}`);
+    return seat;
+  }
+
+  private tree(round: number): ReturnType<typeof assignmentTree> {
+    return assignmentTree(
+      this.seats.flatMap((row, task) => row.map(({ node }, slot) => assignmentLeaf(this.job, round, task, slot, node))),
+    );
+  }
+
+  closeNodes(round: number): Promise<ChainReceipt> {
+    return this.coordinator.send({ call: 'closeNodes', job: this.job, round, nodeSetRoot: rootOf('nodes'), nodeCount: 3 });
+  }
+
+  assign(round: number, commitDeadline = 0): Promise<ChainReceipt> {
+    const assignment = { assignmentRoot: this.tree(round).root, assignmentCid: rootOf('assignment'), commitDeadline };
+    return this.coordinator.send({ call: 'assign', job: this.job, round, ...assignment });
+  }
+
+  /** Node set, beacon and assignment of a round. */
+  async open(round: number, commitDeadline = 0): Promise<void> {
+    await this.closeNodes(round);
+    await this.chain.mine();
+    await this.assign(round, commitDeadline);
+  }
+
+  saltOf(round: number, task: number, slot: number): Root {
+    return rootOf(`salt ${round} ${task} ${slot}`);
+  }
+
+  async commit(round: number, task: number, slot: number, resultRoot: Root, by: Seat = this.seat(task, slot)): Promise<ChainReceipt> {
+    const commitment = commitmentOf(this.job, round, task, slot, by.node, this.saltOf(round, task, slot), resultRoot);
+    const proof = this.tree(round).proof(task * this.shape.redundancy + slot);
+    return by.operator.send({ call: 'commit', job: this.job, round, task, slot, node: by.node, commitment, proof });
+  }
+
+  reveal(round: number, task: number, slot: number, resultRoot: Root, by: Seat = this.seat(task, slot)): Promise<ChainReceipt> {
+    const proof = {
+      step: 7,
+      lossDigest: rootOf('loss'),
+      gradientDigest: rootOf('gradient'),
+      weightsDigest: rootOf('weights'),
+      timestamp: 1_700_000_000_123,
+      signature: `0x${'5a'.repeat(64)}`,
+    } as const;
+    const salt = this.saltOf(round, task, slot);
+    const slotId = { job: this.job, round, task, slot };
+    return by.operator.send({ call: 'reveal', ...slotId, node: by.node, salt, resultRoot, resultCid: rootOf('cid'), proof });
+  }
+
+  closeCommits(round: number, task: number): Promise<ChainReceipt> {
+    return this.coordinator.send({ call: 'closeCommits', job: this.job, round, task });
+  }
+
+  /** The verdict that `resultRoot` is right, signed by the validator or whoever. */
+  verdict(round: number, task: number, resultRoot: Root, by: ChainWriter = this.validator): Promise<Hex> {
+    return by.signVerdict({ job: this.job, round, task, resultRoot, verdictCid: rootOf('verdict') });
+  }
+
+  async convict(round: number, task: number, slot: number, correctRoot: Root, by: ChainWriter = this.coordinator): Promise<ChainReceipt> {
+    const evidence = await this.verdict(round, task, correctRoot);
+    const { node } = this.seat(task, slot);
+    return by.send({ call: 'convict', job: this.job, round, task, slot, node, verdictCid: rootOf('verdict'), evidence });
+  }
+
+  finalize(round: number, accepted: readonly (readonly [task: number, resultRoot: Root, evidence?: Hex])[]): Promise<ChainReceipt> {
+    return this.coordinator.send({
+      call: 'finalize',
+      job: this.job,
+      round,
+      checkpointCid: rootOf(`checkpoint ${round}`),
+      accepted: accepted.map(([task, resultRoot, evidence]) => ({ task, resultRoot, evidence: evidence ?? '0x' })),
+    });
+  }
+
+  /** A round in which everybody reveals `rootFor(task)`, accepted as a whole. */
+  async honestRound(round: number, rootFor: (task: number) => Root): Promise<void> {
+    await this.open(round);
+    for (const phase of ['commit', 'reveal'] as const) {
+      for (const [task, row] of this.seats.entries()) {
+        for (const slot of row.keys()) await this[phase](round, task, slot, rootFor(task));
+      }
+    }
+    await this.finalize(
+      round,
+      this.seats.map((_, task) => [task, rootFor(task)] as const),
+    );
+  }
+}
+
+export function register(operator: ChainWriter, node: NodeId, stakeWei = minStakeWei): Promise<ChainReceipt> {
+  return operator.send({ call: 'registerNode', node, role: 'trainer', region: 'eu', caps: zeroRoot, slaId: zeroRoot, stakeWei });
+}

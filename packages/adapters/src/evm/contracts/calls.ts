@@ -1,0 +1,101 @@
+/**
+ * ChainCall → the transaction that makes it: one contract function each, nothing decided here.
+ */
+import type { ChainCall, ChainInfo, NodeRole } from '@muster/ports';
+import type { Address } from '@muster/protocol';
+import { encodeFunctionData, type Hex } from 'viem';
+import { aiJobManagerAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
+
+/** What is signed, apart from nonce and fees. `to` null creates a contract. */
+export interface CallRequest {
+  readonly to: Address | null;
+  readonly data: Hex;
+  readonly valueWei: bigint;
+}
+
+/** Node roles in the order of the contract's `NodeRole`. */
+export const nodeRoles = ['trainer', 'validator', 'aggregator', 'storage', 'inference'] as const satisfies readonly NodeRole[];
+
+export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): CallRequest {
+  const registry = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.nodeCertRegistry, data, valueWei });
+  const jobs = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.jobManager, data, valueWei });
+  const compute = (data: Hex): CallRequest => ({ to: contracts.proofOfCompute, data, valueWei: 0n });
+  const models = (data: Hex): CallRequest => ({ to: contracts.modelRegistry, data, valueWei: 0n });
+
+  switch (call.call) {
+    case 'registerNode': {
+      const args = [call.node, nodeRoles.indexOf(call.role), call.region, call.caps, call.slaId] as const;
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'registerNode', args }), call.stakeWei);
+    }
+    case 'heartbeat':
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'heartbeat', args: [call.node] }));
+    case 'submitJob': {
+      const { specCid, modelId, tasks, redundancy, coordinator, validator } = call;
+      const terms = { specCid, modelId, rounds: BigInt(call.rounds), tasks, redundancy, coordinator, validator };
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'submitJob', args: [terms] }), call.budgetWei);
+    }
+    case 'pauseJob':
+    case 'resumeJob':
+    case 'cancelJob':
+    case 'completeJob':
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: call.call, args: [call.job] }));
+    case 'closeNodes': {
+      const args = [call.job, BigInt(call.round), call.nodeSetRoot, call.nodeCount] as const;
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'closeNodes', args }));
+    }
+    case 'assign': {
+      const args = [call.job, BigInt(call.round), call.assignmentRoot, call.assignmentCid, BigInt(call.commitDeadline)] as const;
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'assign', args }));
+    }
+    case 'reassign': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node] as const;
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'reassign', args }));
+    }
+    case 'commit': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.commitment, call.proof] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'commit', args }));
+    }
+    case 'closeCommits': {
+      const args = [call.job, BigInt(call.round), call.task] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'closeCommits', args }));
+    }
+    case 'reveal': {
+      const proof = {
+        ...call.proof,
+        jobId: call.job,
+        step: BigInt(call.proof.step),
+        timestamp: BigInt(call.proof.timestamp),
+        nodePubkey: call.node,
+      };
+      const { job, round, task, slot, node, salt, resultRoot, resultCid } = call;
+      const args = [job, BigInt(round), task, slot, node, salt, resultRoot, resultCid, proof] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reveal', args }));
+    }
+    case 'convict': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.verdictCid, call.evidence] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'convict', args }));
+    }
+    case 'finalize': {
+      const args = [call.job, BigInt(call.round), call.checkpointCid, call.accepted] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'finalize', args }));
+    }
+    case 'registerModel': {
+      const args = [call.modelId, call.modelCid, call.datasetCid] as const;
+      return models(encodeFunctionData({ abi: modelRegistryAbi, functionName: 'registerModel', args }));
+    }
+    case 'addCheckpoint': {
+      const args = [call.modelId, call.job, BigInt(call.round), call.checkpointCid] as const;
+      return models(encodeFunctionData({ abi: modelRegistryAbi, functionName: 'addCheckpoint', args }));
+    }
+    case 'publishModel': {
+      const args = [call.modelId, call.checkpointCid] as const;
+      return models(encodeFunctionData({ abi: modelRegistryAbi, functionName: 'publishModel', args }));
+    }
+    case 'withdraw':
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'withdraw' }));
+    case 'transfer':
+      return { to: call.to, data: '0x', valueWei: call.amountWei };
+    default:
+      return call satisfies never;
+  }
+}

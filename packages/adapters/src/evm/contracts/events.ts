@@ -1,0 +1,201 @@
+/**
+ * Contract logs → ChainEvent: the same names and fields, numbers and ids in Muster's types.
+ *
+ * Logs of other events (ownership, minimum stake) give null: they are no part of a job's history.
+ */
+import type { ChainEvent, EventPlace } from '@muster/ports';
+import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+import { decodeEventLog, type Hex, toEventSelector } from 'viem';
+import { aiJobManagerAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
+import { nodeRoles } from './calls.ts';
+
+const contractsAbi = [...nodeCertRegistryAbi, ...aiJobManagerAbi, ...proofOfComputeAbi, ...modelRegistryAbi] as const;
+
+const selectors = new Set<string>(contractsAbi.filter((entry) => entry.type === 'event').map((entry) => toEventSelector(entry)));
+
+/** The parts of a log that decoding needs. */
+export interface RawLog {
+  readonly topics: readonly Hex[];
+  readonly data: Hex;
+}
+
+const root = (hex: Hex): Root => hex as Root;
+const node = (hex: Hex): NodeId => hex as NodeId;
+const job = (hex: Hex): JobId => hex as JobId;
+export const lowerAddress = (hex: Hex): Address => hex.toLowerCase() as Address;
+
+interface SlotArguments {
+  readonly job: Hex;
+  readonly round: bigint;
+  readonly task: number;
+  readonly slot: number;
+}
+
+const slotOf = (args: SlotArguments) => ({ job: job(args.job), round: Number(args.round), task: args.task, slot: args.slot });
+
+/** The event in a log of one of the contracts, or null where it is none of Muster's. */
+export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
+  const [selector, ...rest] = log.topics;
+  if (selector === undefined || !selectors.has(selector)) return null;
+  const decoded = decodeEventLog({ abi: contractsAbi, topics: [selector, ...rest], data: log.data });
+  switch (decoded.eventName) {
+    case 'NodeRegistered': {
+      const { args } = decoded;
+      const role = nodeRoles[args.role] ?? 'trainer';
+      const { stakeWei } = args;
+      return {
+        ...place,
+        event: 'NodeRegistered',
+        node: node(args.node),
+        operator: lowerAddress(args.operator),
+        role,
+        caps: root(args.caps),
+        stakeWei,
+      };
+    }
+    case 'NodeSlashed': {
+      const { amountWei, deactivated, ...args } = decoded.args;
+      return { ...place, event: 'NodeSlashed', node: node(args.node), amountWei, deactivated, reason: root(args.reason) };
+    }
+    case 'JobSubmitted': {
+      const { args } = decoded;
+      return {
+        ...place,
+        event: 'JobSubmitted',
+        job: job(args.job),
+        owner: lowerAddress(args.owner),
+        specCid: root(args.specCid),
+        modelId: root(args.modelId),
+        rounds: Number(args.rounds),
+        tasks: args.tasks,
+        redundancy: args.redundancy,
+        coordinator: lowerAddress(args.coordinator),
+        validator: lowerAddress(args.validator),
+        budgetWei: args.budgetWei,
+      };
+    }
+    case 'JobPaused':
+    case 'JobResumed':
+      return { ...place, event: decoded.eventName, job: job(decoded.args.job) };
+    case 'JobCompleted':
+    case 'JobCancelled':
+      return { ...place, event: decoded.eventName, job: job(decoded.args.job), refundWei: decoded.args.refundWei };
+    case 'NodesClosed': {
+      const { args } = decoded;
+      const { nodeCount } = args;
+      return {
+        ...place,
+        event: 'NodesClosed',
+        job: job(args.job),
+        round: Number(args.round),
+        nodeSetRoot: root(args.nodeSetRoot),
+        nodeCount,
+      };
+    }
+    case 'RoundAssigned': {
+      const { args } = decoded;
+      return {
+        ...place,
+        event: 'RoundAssigned',
+        job: job(args.job),
+        round: Number(args.round),
+        beacon: root(args.beacon),
+        assignmentRoot: root(args.assignmentRoot),
+        assignmentCid: root(args.assignmentCid),
+        commitDeadline: Number(args.commitDeadline),
+      };
+    }
+    case 'SlotReassigned':
+      return { ...place, event: 'SlotReassigned', ...slotOf(decoded.args), node: node(decoded.args.node) };
+    case 'Committed': {
+      const { args } = decoded;
+      return { ...place, event: 'Committed', ...slotOf(args), node: node(args.node), commitment: root(args.commitment) };
+    }
+    case 'CommitsClosed': {
+      const { args } = decoded;
+      return { ...place, event: 'CommitsClosed', job: job(args.job), round: Number(args.round), task: args.task, commits: args.commits };
+    }
+    case 'Revealed': {
+      const { args } = decoded;
+      return {
+        ...place,
+        event: 'Revealed',
+        ...slotOf(args),
+        node: node(args.node),
+        salt: root(args.salt),
+        resultRoot: root(args.resultRoot),
+        resultCid: root(args.resultCid),
+        proof: {
+          step: Number(args.proof.step),
+          lossDigest: root(args.proof.lossDigest),
+          gradientDigest: root(args.proof.gradientDigest),
+          weightsDigest: root(args.proof.weightsDigest),
+          timestamp: Number(args.proof.timestamp),
+          signature: args.proof.signature,
+        },
+      };
+    }
+    case 'Convicted': {
+      const { args } = decoded;
+      return {
+        ...place,
+        event: 'Convicted',
+        ...slotOf(args),
+        node: node(args.node),
+        revealedRoot: root(args.revealedRoot),
+        correctRoot: root(args.correctRoot),
+        verdictCid: root(args.verdictCid),
+      };
+    }
+    case 'TaskFinalized': {
+      const { args } = decoded;
+      const { task, paid } = args;
+      return {
+        ...place,
+        event: 'TaskFinalized',
+        job: job(args.job),
+        round: Number(args.round),
+        task,
+        resultRoot: root(args.resultRoot),
+        paid,
+      };
+    }
+    case 'RewardCredited': {
+      const { args } = decoded;
+      const { amountWei } = args;
+      return {
+        ...place,
+        event: 'RewardCredited',
+        ...slotOf(args),
+        node: node(args.node),
+        operator: lowerAddress(args.operator),
+        amountWei,
+      };
+    }
+    case 'RoundFinalized': {
+      const { args } = decoded;
+      return { ...place, event: 'RoundFinalized', job: job(args.job), round: Number(args.round), checkpointCid: root(args.checkpointCid) };
+    }
+    case 'ModelRegistered': {
+      const { args } = decoded;
+      const ids = { modelId: root(args.modelId), modelCid: root(args.modelCid), datasetCid: root(args.datasetCid) };
+      return { ...place, event: 'ModelRegistered', ...ids, owner: lowerAddress(args.owner) };
+    }
+    case 'CheckpointAdded': {
+      const { args } = decoded;
+      const ids = { modelId: root(args.modelId), job: job(args.job), checkpointCid: root(args.checkpointCid) };
+      return { ...place, event: 'CheckpointAdded', ...ids, round: Number(args.round) };
+    }
+    case 'ModelPublished': {
+      const { args } = decoded;
+      return { ...place, event: 'ModelPublished', modelId: root(args.modelId), checkpointCid: root(args.checkpointCid) };
+    }
+    case 'Withdrawn':
+      return { ...place, event: 'Withdrawn', operator: lowerAddress(decoded.args.operator), amountWei: decoded.args.amountWei };
+    case 'MinStakeChanged':
+    case 'OwnershipTransferred':
+      return null;
+    default:
+      return decoded satisfies never;
+  }
+}

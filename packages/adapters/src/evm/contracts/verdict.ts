@@ -1,0 +1,28 @@
+/**
+ * The validator's signed verdict: EIP-712 over Verdict, and the evidence bytes the SignedVerdictVerifier contract reads.
+ */
+import type { ChainInfo, VerdictStatement } from '@muster/ports';
+import { encodeAbiParameters, type Hex, type PrivateKeyAccount } from 'viem';
+
+/** Fields of a Verdict, in the order that is hashed. */
+export const verdictTypes = {
+  Verdict: [
+    { name: 'job', type: 'bytes32' },
+    { name: 'round', type: 'uint64' },
+    { name: 'task', type: 'uint32' },
+    { name: 'resultRoot', type: 'bytes32' },
+    { name: 'verdictCid', type: 'bytes32' },
+  ],
+} as const;
+
+/** `abi.encode(resultRoot, verdictCid, signature)`, signed by `account`. It convicts only if `account` is the job's validator. */
+export async function signedVerdict(account: PrivateKeyAccount, info: ChainInfo, statement: VerdictStatement): Promise<Hex> {
+  const { job, round, task, resultRoot, verdictCid } = statement;
+  const signature = await account.signTypedData({
+    domain: { name: 'Muster', version: '1', chainId: info.chainId, verifyingContract: info.contracts.faultVerifier },
+    types: verdictTypes,
+    primaryType: 'Verdict',
+    message: { job, round: BigInt(round), task, resultRoot, verdictCid },
+  });
+  return encodeAbiParameters([{ type: 'bytes32' }, { type: 'bytes32' }, { type: 'bytes' }], [resultRoot, verdictCid, signature]);
+}
