@@ -1,4 +1,5 @@
 export * from './assignments.ts';
+export * from './audit.ts';
 export * from './coordinator.ts';
 export * from './history.ts';
 export * from './link.ts';

@@ -4,8 +4,8 @@
  * Trainer, validator, coordinator and auditor all compute through this; none of it depends on who they are.
  */
 import { BatchReader, BatchSampler, decodeManifest, RandomStream, splitRecords } from '@muster/data';
-import { decodeProgram, type Executor, type NamedTensor, type PreparedProgram, type Tensor } from '@muster/engine';
-import { decodeModel, type ModelObject } from '@muster/models';
+import { decodeProgram, type Executor, type NamedTensor, type PreparedProgram, type Program, type Tensor } from '@muster/engine';
+import { checkModelPrograms, decodeModel, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
 import { type CidText, type Evaluation, hexToBytes, type JobSpec, leafKey, leafSeed, MusterError } from '@muster/protocol';
 import { type AggregatePrograms, evaluateModel, executeTask, type ComputedTask, loadTensors, type ReadBlock, withNames } from '@muster/round';
 
@@ -29,16 +29,14 @@ export interface JobMaterial {
 export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Executor): Promise<JobMaterial> {
   const model = decodeModel(await read(spec.model));
   const manifest = decodeManifest(await read(spec.dataset));
-  const program = async (name: keyof ModelObject['programs']): Promise<PreparedProgram> =>
-    executor.prepare(decodeProgram(await read(model.programs[name])));
-  const [init, trainStep, evaluate, update, fold, finish] = [
-    await program('init'),
-    await program('trainStep'),
-    await program('evaluate'),
-    await program('update'),
-    await program('fold'),
-    await program('finish'),
-  ];
+  const programs = {} as Record<ProgramRole, Program>;
+  for (const role of programRoles) programs[role] = decodeProgram(await read(model.programs[role]));
+  checkModelPrograms(model, programs);
+  const prepare = (role: ProgramRole): PreparedProgram => executor.prepare(programs[role]);
+  const init = prepare('init');
+  const trainStep = prepare('trainStep');
+  const evaluate = prepare('evaluate');
+  const update = prepare('update');
   const train = await BatchReader.open(manifest, 'train', read, { verify: false });
   const held = manifest.splits.some(({ name }) => name === 'test') ? await BatchReader.open(manifest, 'test', read, { verify: false }) : null;
   const seed = hexToBytes(spec.seed);
@@ -50,7 +48,7 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
     spec,
     model,
     shardSizes: shards.map((shard) => shard.length),
-    aggregation: { fold, finish },
+    aggregation: { fold: prepare('fold'), finish: prepare('finish') },
     initialParameters: () => withNames(model.parameters, init.run([leafKeys(seed, model.parameters.length)])),
     parameters: (cid) => loadTensors(read, cid, model.parameters),
     update: (cid) => loadTensors(read, cid, model.parameters),

@@ -1,0 +1,351 @@
+/**
+ * The auditor: replays a whole job from chain and store, trusting nobody who took part.
+ *
+ * Checked for every round: the assignment follows from beacon and node set; every commitment opens; every stored result opens
+ * its root and bears its node's signature; every accepted task is executed again and gives the accepted root; every verdict
+ * agrees with that execution and every conviction with the verdict; the aggregation, executed again, gives the checkpoint;
+ * payments and refund add up to the budget. The first thing that does not hold is named.
+ */
+import { type Executor, stateRoot } from '@muster/engine';
+import type { BlobStore, ChainReader, VerifySignature } from '@muster/ports';
+import {
+  type Assignment,
+  type Checkpoint,
+  type CidText,
+  commitmentOf,
+  decodeLinked,
+  type JobId,
+  type JobSpec,
+  MusterError,
+  type NodeId,
+  objectKinds,
+  type TaskOutcome,
+  type TaskResult,
+} from '@muster/protocol';
+import { carriedStates, executionReward, outcomeRoot, type ReadBlock, summarize } from '@muster/round';
+import { checkSpec, holderOf, readAssignment, readCheckpoint, roundBase } from './assignments.ts';
+import { averageOf } from './coordinator-duties.ts';
+import { ChainHistory, type JobRecord, objectCid, type RoundRecord, type SlotRecord, type TaskRecord } from './history.ts';
+import { drive, reader, type Report, type Scheduler } from './link.ts';
+import { type JobMaterial, loadMaterial } from './material.ts';
+import { proofDigests, verifyProof } from './proof.ts';
+
+export interface AuditOptions {
+  readonly chain: ChainReader;
+  readonly blobs: BlobStore;
+  readonly executor: Executor;
+  readonly verify: VerifySignature;
+  readonly scheduler: Scheduler;
+  readonly report: Report;
+  readonly job: JobId;
+}
+
+export interface AuditResult {
+  readonly job: JobId;
+  readonly ok: boolean;
+  /** Tasks executed again. */
+  readonly tasks: number;
+  readonly aggregations: number;
+  /** Different objects read from the store and hashed. */
+  readonly objects: number;
+  readonly signatures: number;
+  readonly commitments: number;
+  readonly verdicts: number;
+  /** The first thing that does not hold; null if all does. */
+  readonly firstFault: { readonly object: string; readonly problem: string } | null;
+}
+
+/** Replays `options.job`. Faults of the record are in the result; JOB_UNKNOWN and an unreachable chain are thrown. */
+export async function auditJob(options: AuditOptions): Promise<AuditResult> {
+  const audit = new Audit(options);
+  const history = new ChainHistory(options.chain);
+  await history.sync();
+  const job = history.jobs.get(options.job);
+  if (job === undefined) throw new MusterError('JOB_UNKNOWN', `the chain has no job ${options.job}`, { job: options.job });
+  let firstFault: AuditResult['firstFault'] = null;
+  try {
+    await audit.run(job, history);
+  } catch (error) {
+    if (!(error instanceof MusterError) || error.code === 'CHAIN_UNREACHABLE' || error.code === 'INTERNAL') throw error;
+    const object = error.details['object'];
+    firstFault = { object: typeof object === 'string' ? object : audit.place, problem: `${error.code}: ${error.message}` };
+  }
+  return { job: options.job, ok: firstFault === null, ...audit.counts(), firstFault };
+}
+
+class Audit {
+  /** What is being checked, for faults that name no object. */
+  place = 'job';
+  readonly #options: AuditOptions;
+  readonly #read: ReadBlock;
+  readonly #objects = new Set<CidText>();
+  readonly #updateRoots = new Map<string, string>();
+  #tasks = 0;
+  #aggregations = 0;
+  #signatures = 0;
+  #commitments = 0;
+  #verdicts = 0;
+
+  constructor(options: AuditOptions) {
+    this.#options = options;
+    const read = reader(options.blobs);
+    this.#read = async (cid) => {
+      const bytes = await read(cid);
+      this.#objects.add(cid);
+      return bytes;
+    };
+  }
+
+  counts(): Pick<AuditResult, 'tasks' | 'aggregations' | 'objects' | 'signatures' | 'commitments' | 'verdicts'> {
+    return {
+      tasks: this.#tasks,
+      aggregations: this.#aggregations,
+      objects: this.#objects.size,
+      signatures: this.#signatures,
+      commitments: this.#commitments,
+      verdicts: this.#verdicts,
+    };
+  }
+
+  async run(job: JobRecord, history: ChainHistory): Promise<void> {
+    const specCid = objectCid(job.submitted.specCid);
+    this.place = specCid;
+    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(specCid));
+    checkSpec(job, spec);
+    const material = await loadMaterial(spec, this.#read, this.#options.executor);
+    const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
+    for (const round of finished) {
+      await this.#auditRound(job, round, spec, material);
+      this.#options.report('audit.round', { job: job.submitted.job, round: round.finalized?.round, rounds: finished.length, ...this.counts() });
+    }
+    this.place = `job ${job.submitted.job}`;
+    this.#auditMoney(job, finished, history);
+    if (job.published !== null) {
+      const last = finished.at(-1)?.finalized?.checkpointCid;
+      this.#demand(job.published.checkpointCid === last, `the published model is not the last checkpoint`);
+    }
+  }
+
+  async #auditRound(job: JobRecord, round: RoundRecord, spec: JobSpec, material: JobMaterial): Promise<void> {
+    const { assigned, finalized } = round;
+    if (assigned === null || finalized === null) throw this.#fault('the round was finalized without an assignment');
+    const number = finalized.round;
+    this.place = objectCid(assigned.assignmentCid);
+    const assignment = await readAssignment(job, round, material, this.#read);
+    const base = await material.parameters(assignment.base);
+    const checkpointCid = objectCid(finalized.checkpointCid);
+    this.place = checkpointCid;
+    const checkpoint = await readCheckpoint(this.#read, checkpointCid);
+    const outcomes: TaskOutcome[] = [];
+    for (const [index, entry] of assignment.tasks.entries()) {
+      this.place = `round ${number}, task ${index}`;
+      const task = round.tasks.get(index) ?? { slots: new Map(), closed: false, finalized: null };
+      const honest = await drive(
+        material.execute(number, index, base, entry.slotState === null ? null : await material.slotState(entry.slotState)),
+        this.#options.scheduler,
+      );
+      this.#tasks++;
+      outcomes.push(honest.outcome);
+      await this.#auditTask(job, round, assignment, material, task, { number, index, root: honest.resultRoot });
+    }
+    await this.#auditCheckpoint(job, round, spec, material, { assignment, checkpoint, checkpointCid, outcomes });
+  }
+
+  async #auditTask(
+    job: JobRecord,
+    round: RoundRecord,
+    assignment: Assignment,
+    material: JobMaterial,
+    task: TaskRecord,
+    honest: { readonly number: number; readonly index: number; readonly root: string },
+  ): Promise<void> {
+    const where = this.place;
+    if (task.finalized !== null) {
+      this.#demand(task.finalized.resultRoot === honest.root, `the accepted root is ${task.finalized.resultRoot}, executing the task gives ${honest.root}`);
+    }
+    let paid = 0;
+    for (const [number, slot] of task.slots) {
+      this.place = `${where}, slot ${number}`;
+      await this.#auditSlot(job, round, assignment, material, { slot, number, task: honest.index, honestRoot: honest.root });
+      if (slot.rewarded === null) continue;
+      paid++;
+      this.#demand(slot.revealed?.resultRoot === task.finalized?.resultRoot, 'a slot was paid without revealing the accepted root');
+      this.#demand(slot.convicted === null, 'a convicted slot was paid');
+      const { budgetWei, rounds, tasks, redundancy } = job.submitted;
+      const reward = executionReward(budgetWei, rounds, tasks, redundancy);
+      this.#demand(slot.rewarded.amountWei === reward, `paid ${slot.rewarded.amountWei} wei instead of ${reward}`);
+    }
+    this.place = where;
+    if (task.finalized !== null) this.#demand(task.finalized.paid === paid, `the chain says ${task.finalized.paid} slots were paid, it paid ${paid}`);
+  }
+
+  async #auditSlot(
+    job: JobRecord,
+    round: RoundRecord,
+    assignment: Assignment,
+    material: JobMaterial,
+    at: { readonly slot: SlotRecord; readonly number: number; readonly task: number; readonly honestRoot: string },
+  ): Promise<void> {
+    const { slot, task, honestRoot } = at;
+    const { committed, revealed, convicted } = slot;
+    const holder = holderOf(assignment, round, task, at.number);
+    if (committed !== null) this.#demand(committed.node === holder, `${committed.node} committed, the slot is ${holder}'s`);
+    if (revealed === null) {
+      this.#demand(convicted === null, 'a slot was convicted that revealed nothing');
+      return;
+    }
+    const place = { job: job.submitted.job, round: assignment.round, task, slot: at.number };
+    const opened = commitmentOf(place.job, place.round, task, at.number, revealed.node, revealed.salt, revealed.resultRoot);
+    this.#demand(committed !== null && committed.commitment === opened, 'the reveal does not open the commitment');
+    this.#commitments++;
+    await this.#auditResult(place, revealed.node, slot, material);
+    if (convicted !== null) await this.#auditConviction(job, round, place, convicted, honestRoot);
+    else if (round.tasks.get(task)?.finalized !== null && this.#anyConviction(round, task)) {
+      this.#demand(revealed.resultRoot === honestRoot, `${revealed.node} revealed a wrong root and was not convicted, others were`);
+    }
+  }
+
+  /** The result object behind a reveal: from the right node, opening its root, signed. */
+  async #auditResult(
+    place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number },
+    node: NodeId,
+    slot: SlotRecord,
+    material: JobMaterial,
+  ): Promise<void> {
+    const { revealed } = slot;
+    if (revealed === null) return;
+    const cid = objectCid(revealed.resultCid);
+    const where = this.place;
+    this.place = cid;
+    const bytes = await this.#options.blobs.get(cid);
+    if (bytes === null && slot.rewarded === null) {
+      // Nobody was paid for it and nothing was averaged from it: a node may fail to hand in what it revealed.
+      this.place = where;
+      return;
+    }
+    const result: TaskResult = decodeLinked(objectKinds.taskResult, await this.#read(cid));
+    const same = result.job === place.job && result.round === place.round && result.task === place.task && result.slot === place.slot;
+    this.#demand(same && result.node === node, 'the result is for another slot or node');
+    this.#demand(result.resultRoot === revealed.resultRoot, `the result says ${result.resultRoot}, the chain ${revealed.resultRoot}`);
+    await this.#auditOutcome(result.outcome, result.resultRoot, material);
+    const digests = proofDigests(result.outcome, result.resultRoot, material.model);
+    const { proof } = revealed;
+    const agree = proof.lossDigest === digests.lossDigest && proof.gradientDigest === digests.gradientDigest && proof.weightsDigest === digests.weightsDigest;
+    this.#demand(agree, 'the training proof on chain has other digests than the result');
+    this.#demand(proof.step === (place.round + 1) * material.spec.localSteps, `the training proof speaks of step ${proof.step}`);
+    this.#demand(verifyProof(this.#options.verify, place, node, cid, proof), `the training proof is not signed by ${node}`);
+    this.#signatures++;
+    this.place = where;
+  }
+
+  async #auditOutcome(outcome: TaskOutcome, resultRoot: string, material: JobMaterial): Promise<void> {
+    this.#demand(outcomeRoot(outcome) === resultRoot, 'the outcome does not open the result root');
+    if (outcome.kind === 'fault') return;
+    const label = `${outcome.update}/${outcome.slotState ?? ''}`;
+    let root = this.#updateRoots.get(label);
+    if (root === undefined) {
+      const slots = outcome.slotState === null ? [] : await material.slotState(outcome.slotState);
+      root = stateRoot([...(await material.update(outcome.update)), ...slots]);
+      this.#updateRoots.set(label, root);
+    }
+    this.#demand(root === outcome.updateRoot, `update ${outcome.update} does not give the update root`);
+  }
+
+  async #auditConviction(
+    job: JobRecord,
+    round: RoundRecord,
+    place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number },
+    convicted: NonNullable<SlotRecord['convicted']>,
+    honestRoot: string,
+  ): Promise<void> {
+    const cid = objectCid(convicted.verdictCid);
+    this.place = cid;
+    const verdict = decodeLinked(objectKinds.verdict, await this.#read(cid));
+    const same = verdict.job === place.job && verdict.round === place.round && verdict.task === place.task;
+    this.#demand(same && objectCid(round.assigned?.assignmentCid ?? convicted.verdictCid) === verdict.assignment, 'the verdict is about another task');
+    this.#demand(verdict.resultRoot === honestRoot, `the verdict names ${verdict.resultRoot}, executing the task gives ${honestRoot}`);
+    this.#demand(outcomeRoot(verdict.outcome) === verdict.resultRoot, 'the verdict’s outcome does not open its root');
+    this.#demand(convicted.correctRoot === verdict.resultRoot, `the chain convicted by ${convicted.correctRoot}`);
+    this.#demand(convicted.revealedRoot !== honestRoot, `${convicted.node} was convicted for the right result`);
+    this.#verdicts++;
+    this.place = `job ${job.submitted.job}`;
+  }
+
+  #anyConviction(round: RoundRecord, task: number): boolean {
+    return [...(round.tasks.get(task)?.slots.values() ?? [])].some(({ convicted }) => convicted !== null);
+  }
+
+  async #auditCheckpoint(
+    job: JobRecord,
+    round: RoundRecord,
+    spec: JobSpec,
+    material: JobMaterial,
+    at: {
+      readonly assignment: Assignment;
+      readonly checkpoint: Checkpoint;
+      readonly checkpointCid: CidText;
+      readonly outcomes: readonly TaskOutcome[];
+    },
+  ): Promise<void> {
+    const { assignment, checkpoint, checkpointCid, outcomes } = at;
+    this.place = checkpointCid;
+    const base = await roundBase(job, assignment.round, material, this.#read);
+    this.#demand(checkpoint.job === job.submitted.job && checkpoint.round === assignment.round, 'the checkpoint is of another round');
+    this.#demand(checkpoint.previous === base.checkpoint, 'the checkpoint does not follow the one before');
+    const finalized = [...round.tasks].filter(([, task]) => task.finalized !== null).sort(([a], [b]) => a - b);
+    this.#demand(finalized.length === checkpoint.tasks.length, `the chain finalized ${finalized.length} tasks, the checkpoint averages ${checkpoint.tasks.length}`);
+    const enough = checkpoint.tasks.length === 0 || 100 * checkpoint.tasks.length >= spec.quorumPercent * spec.tasks;
+    this.#demand(enough, 'the checkpoint averages less than the quorum');
+    for (const [index, entry] of checkpoint.tasks.entries()) {
+      const [task, record] = finalized[index] ?? [];
+      this.#demand(task === entry.task && record?.finalized?.resultRoot === entry.resultRoot, `task ${entry.task} is not what the chain finalized`);
+      this.#demand(entry.weight === material.shardSizes[entry.task], `task ${entry.task} has weight ${entry.weight}`);
+      const honest = outcomes[entry.task];
+      this.#demand(
+        honest !== undefined && JSON.stringify(summarize(honest)) === JSON.stringify(entry.outcome),
+        `task ${entry.task} averages something else than executing it gives`,
+      );
+    }
+    this.place = checkpointCid;
+    const averaged = await averageOf(material, assignment.base, checkpoint.tasks, this.#options.scheduler);
+    this.#aggregations++;
+    this.#demand(averaged.cid === checkpoint.parameters, `averaging again gives ${averaged.cid}, the checkpoint says ${checkpoint.parameters}`);
+    await material.parameters(checkpoint.parameters);
+    const carried = carriedStates(base.slotStates, checkpoint.tasks);
+    this.#demand(carried.join() === checkpoint.slotStates.join(), 'the carried slot states are not those of the accepted results');
+    const evaluation = await drive(material.evaluate(averaged.tensors), this.#options.scheduler);
+    const { records, loss, correct } = checkpoint.evaluation;
+    this.#demand(
+      evaluation.records === records && evaluation.loss === loss && evaluation.correct === correct,
+      `evaluating again gives loss ${evaluation.loss} and ${evaluation.correct} correct, the checkpoint says ${loss} and ${correct}`,
+    );
+    if (round.checkpoint !== null) this.#demand(objectCid(round.checkpoint.checkpointCid) === checkpointCid, 'the model registry has another checkpoint');
+  }
+
+  /** Rewards and refund are the budget, to the wei; every conviction cost a stake. */
+  #auditMoney(job: JobRecord, rounds: readonly RoundRecord[], history: ChainHistory): void {
+    let paid = 0n;
+    for (const round of rounds) {
+      for (const task of round.tasks.values()) {
+        for (const slot of task.slots.values()) {
+          paid += slot.rewarded?.amountWei ?? 0n;
+          if (slot.convicted === null) continue;
+          const slashes = history.slashed.get(slot.convicted.node) ?? [];
+          this.#demand(slashes.length > 0, `${slot.convicted.node} was convicted and not slashed`);
+        }
+      }
+    }
+    const { budgetWei } = job.submitted;
+    if (job.ended !== null) {
+      this.#demand(paid + job.ended.refundWei === budgetWei, `rewards ${paid} and refund ${job.ended.refundWei} are not the budget ${budgetWei}`);
+    } else this.#demand(paid <= budgetWei, `rewards ${paid} exceed the budget ${budgetWei}`);
+  }
+
+  #demand(holds: boolean, problem: string): void {
+    if (!holds) throw this.#fault(problem);
+  }
+
+  #fault(problem: string): MusterError {
+    return new MusterError('AUDIT_FAILED', problem, { object: this.place });
+  }
+}
