@@ -47,7 +47,9 @@ async function runTool(tool: 'clang' | 'wasm-ld', args: string[], files: Tree, o
   };
   const command = commands[tool];
   // The toolchain's exit error carries every source file; its messages say what matters.
-  const result = await Promise.resolve(command(args, files, { stdout: collect, stderr: collect, fetchProgress: () => {} })).catch(() => undefined);
+  const result = await Promise.resolve(command(args, files, { stdout: collect, stderr: collect, fetchProgress: () => {} })).catch(
+    () => undefined,
+  );
   const bytes = result?.[output];
   if (!(bytes instanceof Uint8Array)) throw new Error(`${tool} wrote no ${output}:\n${Buffer.concat(messages).toString('utf8')}`);
   return bytes;
@@ -66,7 +68,10 @@ export async function generateModule(): Promise<string> {
   const sources = readSources();
   const sourceHash = createHash('sha256').update(JSON.stringify({ compilerFlags, linkerFlags, sources })).digest('hex');
   const opcodes = [...(sources['opcodes.h'] ?? '').matchAll(/\bX\((\w+)\)/g)].map((match) => match[1] ?? '');
-  const lines = Buffer.from(wasm).toString('base64').match(/.{1,120}/g) ?? [];
+  const lines =
+    Buffer.from(wasm)
+      .toString('base64')
+      .match(/.{1,120}/g) ?? [];
   return [
     '/** Written by `node kernels/build.ts` from `kernels/`: do not edit. */',
     '',
@@ -94,7 +99,11 @@ if (import.meta.main) {
   const text = await generateModule();
   if (process.argv.includes('--check')) {
     const same = text === committedModule();
-    process.stdout.write(same ? 'kernels: the committed build is what the sources give\n' : 'kernels: the committed build differs: run `node kernels/build.ts`\n');
+    process.stdout.write(
+      same
+        ? 'kernels: the committed build is what the sources give\n'
+        : 'kernels: the committed build differs: run `node kernels/build.ts`\n',
+    );
     process.exitCode = same ? 0 : 1;
   } else {
     writeFileSync(target, text);

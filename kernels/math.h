@@ -71,7 +71,7 @@ INLINE v4f difference_error(v4f a, v4f b, v4f difference) {
 }
 
 INLINE v4f sine_of_quadrant(v4f x, u32 quarter_turns) {
-  v4i inside = (x <= 100000.0f) & (x >= -100000.0f);
+  v4i inside = (x <= 50000.0f) & (x >= -50000.0f);
   v4f v = select4(inside, x, splat(0.0f));
   v4f shifted = v * bits4(0x3f22f983) + bits4(ROUND_MAGIC);
   v4u n = (v4u)shifted - ROUND_MAGIC;
@@ -92,7 +92,9 @@ INLINE v4f sine_of_quadrant(v4f x, u32 quarter_turns) {
   v4f c = bits4(0x37ccf072);
   HORNER(c, z, 0xbab6060d);
   HORNER(c, z, 0x3d2aaaa5);
-  c = (c * (z * z) - r * low) + (1.0f - z * 0.5f);
+  v4f half = z * 0.5f;
+  v4f w = 1.0f - half;
+  c = w + (((1.0f - w) - half) + (c * (z * z) - r * low));
   v4u quadrant = (n + quarter_turns) & 3u;
   v4f y = select4((v4i)(quadrant & 1u) == 0, s, c);
   v4f turned = (v4f)((v4u)y ^ ((quadrant & 2u) << 30));

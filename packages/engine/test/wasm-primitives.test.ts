@@ -16,8 +16,14 @@ const shapePairs: readonly (readonly [number[], number[]])[] = [
   [[], []],
   [[1037], [1037]],
   [[5, 7], [7]],
-  [[5, 1], [1, 9]],
-  [[3, 1, 5], [4, 1]],
+  [
+    [5, 1],
+    [1, 9],
+  ],
+  [
+    [3, 1, 5],
+    [4, 1],
+  ],
   [[2, 600], []],
   [[0, 3], [3]],
 ];
@@ -85,32 +91,67 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
       [[5, 37], [1]],
       [[37, 50], [0]],
       [[3, 40, 5], [1]],
-      [[4, 5, 6], [0, 2]],
-      [[7, 16, 33], [0, 1, 2]],
+      [
+        [4, 5, 6],
+        [0, 2],
+      ],
+      [
+        [7, 16, 33],
+        [0, 1, 2],
+      ],
       [[5], []],
       [[], []],
     ];
     for (const [shape, axis] of cases) {
-      for (const dtype of all) for (const op of ['add', 'mul', 'min', 'max'] as const) check('reduce', { op, axis }, [randomTensor(dtype, shape, random)]);
+      for (const dtype of all)
+        for (const op of ['add', 'mul', 'min', 'max'] as const) check('reduce', { op, axis }, [randomTensor(dtype, shape, random)]);
       for (const op of ['add', 'mul'] as const) check('reduce', { op, axis }, [randomTensor('float32', shape, random, true)]);
     }
-    for (const op of ['add', 'mul'] as const) for (const dtype of all) check('reduce', { op, axis: [0] }, [randomTensor(dtype, [0, 3], random)]);
+    for (const op of ['add', 'mul'] as const)
+      for (const dtype of all) check('reduce', { op, axis: [0] }, [randomTensor(dtype, [0, 3], random)]);
   });
 
   it('for dot in every arrangement of rows, columns and batches', () => {
     const random = seeded(6);
     const cases: readonly (readonly [number[], number[]])[] = [
       [[7], [7]],
-      [[5, 1, 9], [1, 4, 9]],
-      [[1, 4, 9], [5, 1, 9]],
-      [[13, 1, 700], [1, 21, 700]],
-      [[3, 5, 1, 8], [3, 1, 6, 8]],
-      [[2, 1, 3, 1, 8], [4, 1, 5, 8]],
-      [[30, 11], [30, 11]],
+      [
+        [5, 1, 9],
+        [1, 4, 9],
+      ],
+      [
+        [1, 4, 9],
+        [5, 1, 9],
+      ],
+      [
+        [13, 1, 700],
+        [1, 21, 700],
+      ],
+      [
+        [3, 5, 1, 8],
+        [3, 1, 6, 8],
+      ],
+      [
+        [2, 1, 3, 1, 8],
+        [4, 1, 5, 8],
+      ],
+      [
+        [30, 11],
+        [30, 11],
+      ],
       [[30, 11], [11]],
-      [[100, 1, 1], [1, 90, 1]],
-      [[4, 1, 0], [1, 3, 0]],
-      [[0, 1, 3], [1, 3, 3]],
+      [
+        [100, 1, 1],
+        [1, 90, 1],
+      ],
+      [
+        [4, 1, 0],
+        [1, 3, 0],
+      ],
+      [
+        [0, 1, 3],
+        [1, 3, 3],
+      ],
     ];
     for (const [left, right] of cases) {
       for (const dtype of numeric) check('dot', {}, [randomTensor(dtype, left, random, true), randomTensor(dtype, right, random, true)]);
@@ -120,8 +161,19 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
 
   it('for convolutions with strides, padding, cropping and dilation', () => {
     const random = seeded(7);
-    const convolve = (x: number[], w: number[], vmapDims: number, strides: number[], padding: [number, number][], lhsDilation: number[], rhsDilation: number[]) =>
-      check('conv', { vmapDims, strides, padding, lhsDilation, rhsDilation }, [randomTensor('float32', x, random, true), randomTensor('float32', w, random, true)]);
+    const convolve = (
+      x: number[],
+      w: number[],
+      vmapDims: number,
+      strides: number[],
+      padding: [number, number][],
+      lhsDilation: number[],
+      rhsDilation: number[],
+    ) =>
+      check('conv', { vmapDims, strides, padding, lhsDilation, rhsDilation }, [
+        randomTensor('float32', x, random, true),
+        randomTensor('float32', w, random, true),
+      ]);
     convolve([2, 3, 8, 9], [4, 3, 3, 3], 0, [1, 1], [[0, 0], [0, 0]], [1, 1], [1, 1]); // prettier-ignore
     convolve([2, 3, 8, 9], [9, 3, 3, 2], 0, [2, 1], [[1, 1], [0, 2]], [1, 1], [1, 2]); // prettier-ignore
     convolve([1, 2, 5, 6], [3, 2, 2, 2], 0, [1, 1], [[2, 1], [1, 1]], [2, 3], [1, 1]); // prettier-ignore
@@ -136,7 +188,21 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
     const random = seeded(8);
     for (const dtype of numeric) {
       const x = randomTensor(dtype, [2, 3, 8, 7], random, true);
-      for (const [window, strides] of [[[2, 2], [2, 2]], [[3, 2], [1, 2]], [[3, 3], [2, 1]]] as const) { // prettier-ignore
+      for (const [window, strides] of [
+        [
+          [2, 2],
+          [2, 2],
+        ],
+        [
+          [3, 2],
+          [1, 2],
+        ],
+        [
+          [3, 3],
+          [2, 1],
+        ],
+      ] as const) {
+        // prettier-ignore
         check('pool', { window, strides }, [x]);
         const pooled = single('pool', { window, strides }, [x]).operations[0]?.outputs[0];
         if (pooled === undefined) throw new Error('pool has no output');
@@ -149,7 +215,13 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
     const random = seeded(9);
     for (const dtype of all) {
       const x = randomTensor(dtype, [3, 20, 17], random);
-      for (const perm of [[0, 1, 2], [2, 1, 0], [0, 2, 1], [1, 2, 0]]) check('transpose', { perm }, [x]);
+      for (const perm of [
+        [0, 1, 2],
+        [2, 1, 0],
+        [0, 2, 1],
+        [1, 2, 0],
+      ])
+        check('transpose', { perm }, [x]);
       check('broadcast', { shape: [4, 3, 20, 2, 17], axis: [0, 3] }, [x]);
       check('broadcast', { shape: [3, 20, 5], axis: [] }, [randomTensor(dtype, [3, 20, 1], random)]);
       check('reshape', { shape: [60, 17] }, [x]);
@@ -169,7 +241,12 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
         const x = randomTensor(dtype, [6, 5, 4], random);
         const index = randomTensor(kind, [7, 2], random);
         const other = randomTensor(kind, [2], random);
-        for (const [axis, outDim, indices] of [[[1], 1, [index]], [[0], 2, [index]], [[2, 0], 0, [index, other]]] as const) { // prettier-ignore
+        for (const [axis, outDim, indices] of [
+          [[1], 1, [index]],
+          [[0], 2, [index]],
+          [[2, 0], 0, [index, other]],
+        ] as const) {
+          // prettier-ignore
           const params = { axis, outDim };
           check('gather', params, [x, ...indices]);
           const gathered = single('gather', params, [x, ...indices]).operations[0]?.outputs[0];

@@ -69,12 +69,18 @@ export function single<P extends PrimitiveName>(primitive: P, params: ParamsOf<P
   };
 }
 
-type Outcome = { readonly outputs: readonly { readonly dtype: DType; readonly shape: readonly number[]; readonly bits: Uint8Array }[] } | { readonly fault: unknown };
+type Outcome =
+  | { readonly outputs: readonly { readonly dtype: DType; readonly shape: readonly number[]; readonly bits: Uint8Array }[] }
+  | { readonly fault: unknown };
 
 function outcome(run: () => Tensor[]): Outcome {
   try {
     return {
-      outputs: run().map(({ dtype, shape, data }) => ({ dtype, shape: [...shape], bits: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) })),
+      outputs: run().map(({ dtype, shape, data }) => ({
+        dtype,
+        shape: [...shape],
+        bits: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      })),
     };
   } catch (error) {
     if (!(error instanceof MusterError)) throw error;
@@ -86,7 +92,11 @@ function outcome(run: () => Tensor[]): Outcome {
 export function expectSameBits(program: Program, inputs: readonly Tensor[], label: string = program.name): 'outputs' | 'fault' {
   const expected = outcome(() => referenceExecutor.prepare(program).run(inputs));
   const prepared = wasmExecutor.prepare(program);
-  for (let repeat = 0; repeat < 2; repeat++) expect(outcome(() => prepared.run(inputs)), label).toEqual(expected);
+  for (let repeat = 0; repeat < 2; repeat++)
+    expect(
+      outcome(() => prepared.run(inputs)),
+      label,
+    ).toEqual(expected);
   prepared.dispose();
   return 'fault' in expected ? 'fault' : 'outputs';
 }

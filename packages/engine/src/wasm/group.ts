@@ -132,7 +132,8 @@ function emitGroup(group: Group, registers: number, { kernels, table }: Emission
   nodes.forEach((node, index) => {
     const operands = node.operands.map((operand) => (isNode(operand) ? (places.get(operand) ?? nowhere) : placeView(operand)));
     const [a = nowhere, b = nowhere, c = nowhere] = operands;
-    const out: Place = node.out === null ? { address: file.take(), step: 0 } : { address: addressOf(node.out), step: elementBytes(node.dtype) };
+    const out: Place =
+      node.out === null ? { address: file.take(), step: 0 } : { address: addressOf(node.out), step: elementBytes(node.dtype) };
     places.set(node, out);
     body.push(node.opcode, mustCheck(node, nodes) ? 1 : 0, out.address, out.step, a.address, a.step, b.address, b.step, c.address, c.step);
     operations++;

@@ -96,7 +96,9 @@ export function placeBuffers(plan: Plan, start: number, keepInputs: boolean): nu
     buffer.address = space.take(aligned(buffer.bytes));
   }
   if (space.end + alignment > maxMemoryBytes) {
-    throw new MusterError('PROGRAM_INVALID', `the program needs ${space.end} bytes of memory, more than ${maxMemoryBytes}`, { bytes: space.end });
+    throw new MusterError('PROGRAM_INVALID', `the program needs ${space.end} bytes of memory, more than ${maxMemoryBytes}`, {
+      bytes: space.end,
+    });
   }
   return space.end + alignment;
 }

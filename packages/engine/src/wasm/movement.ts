@@ -76,7 +76,13 @@ function freeTables(whole: View, axis: readonly number[], outDim: number): reado
 }
 
 /** Writes into `offsets` where each of the dense, equally shaped `indices` points in `whole`. */
-function offsetsInstruction(whole: View, indices: readonly View[], axis: readonly number[], offsets: Buffer, operation: number): Instruction {
+function offsetsInstruction(
+  whole: View,
+  indices: readonly View[],
+  axis: readonly number[],
+  offsets: Buffer,
+  operation: number,
+): Instruction {
   const positions = sizeOf((indices[0] as View).shape);
   return {
     operation,
@@ -91,7 +97,14 @@ function offsetsInstruction(whole: View, indices: readonly View[], axis: readonl
 }
 
 /** `out` from `x` at the dense `indices`, all of one shape. `offsets` is scratch of 4 bytes for each position. */
-export function gatherInstructions(x: View, indices: readonly View[], out: View, params: ParamsOf<'gather'>, offsets: Buffer, operation: number): Instruction[] {
+export function gatherInstructions(
+  x: View,
+  indices: readonly View[],
+  out: View,
+  params: ParamsOf<'gather'>,
+  offsets: Buffer,
+  operation: number,
+): Instruction[] {
   if (params.axis.some((axis) => x.shape[axis] === 0)) return [fillInstruction(out, operation)];
   const [before, after] = freeTables(x, params.axis, params.outDim);
   const positions = sizeOf((indices[0] as View).shape);
@@ -100,7 +113,16 @@ export function gatherInstructions(x: View, indices: readonly View[], out: View,
     reads: [x.buffer, offsets],
     writes: [out.buffer],
     emit: ({ kernels, table }) => {
-      const descriptor = table([before.length, positions, after.length, addressOf(out), addressOf(x), offsets.address, table(before), table(after)]);
+      const descriptor = table([
+        before.length,
+        positions,
+        after.length,
+        addressOf(out),
+        addressOf(x),
+        offsets.address,
+        table(before),
+        table(after),
+      ]);
       const kernel = elementBytes(out.dtype) === 4 ? kernels.gather4 : kernels.gather1;
       return () => kernel(descriptor);
     },
@@ -143,7 +165,14 @@ function accumulate(
 }
 
 /** `out` from the dense `updates` at the dense `indices`. `offsets` is scratch of 4 bytes for each position. */
-export function scatterInstructions(updates: View, indices: readonly View[], out: View, params: ParamsOf<'scatter'>, offsets: Buffer, operation: number): Instruction[] {
+export function scatterInstructions(
+  updates: View,
+  indices: readonly View[],
+  out: View,
+  params: ParamsOf<'scatter'>,
+  offsets: Buffer,
+  operation: number,
+): Instruction[] {
   const fill = fillInstruction(out, operation);
   if (params.axis.some((axis) => out.shape[axis] === 0)) return [fill];
   const [before, after] = freeTables(out, params.axis, params.outDim);
@@ -156,7 +185,12 @@ export function scatterInstructions(updates: View, indices: readonly View[], out
 }
 
 /** Sums the dense windows of `x` back into `out`, in ascending order of `x`. */
-export function poolTransposeInstructions(x: View, out: View, { window, strides }: ParamsOf<'pool_transpose'>, operation: number): Instruction[] {
+export function poolTransposeInstructions(
+  x: View,
+  out: View,
+  { window, strides }: ParamsOf<'pool_transpose'>,
+  operation: number,
+): Instruction[] {
   const windows = poolView(out, x.shape, window.length, strides);
   const split = x.shape.length - window.length;
   const before = offsetTable(windows.shape.slice(0, split), windows.strides.slice(0, split));

@@ -89,13 +89,25 @@ export function dotPlan(left: View, right: View, out: View): ProductPlan {
     left,
     right,
     out,
-    axes: out.shape.map((extent, axis) => ({ extent, left: at(left.strides, axis), right: at(right.strides, axis), out: at(out.strides, axis) })),
+    axes: out.shape.map((extent, axis) => ({
+      extent,
+      left: at(left.strides, axis),
+      right: at(right.strides, axis),
+      out: at(out.strides, axis),
+    })),
     summed: [{ extent: at(left.shape, last), left: at(left.strides, last), right: at(right.strides, last), out: 0 }],
   };
 }
 
 /** Axes of `conv` over an already padded `x` [v…, N, C, s…] and `w` [v…, O, C, k…]; result [v…, N, O, o…]. */
-export function convPlan(x: View, w: View, out: View, vmapDims: number, steps: readonly number[], dilation: readonly number[]): ProductPlan {
+export function convPlan(
+  x: View,
+  w: View,
+  out: View,
+  vmapDims: number,
+  steps: readonly number[],
+  dilation: readonly number[],
+): ProductPlan {
   const v = vmapDims;
   const axes: ProductAxis[] = [];
   for (let axis = 0; axis < v; axis++) {
@@ -106,7 +118,12 @@ export function convPlan(x: View, w: View, out: View, vmapDims: number, steps: r
   axes.push({ extent: at(x.shape, v), left: at(x.strides, v), right: 0, out: at(out.strides, v) });
   axes.push({ extent: at(w.shape, v), left: 0, right: at(w.strides, v), out: at(out.strides, v + 1) });
   steps.forEach((step, index) => {
-    axes.push({ extent: at(out.shape, v + 2 + index), left: step * at(x.strides, v + 2 + index), right: 0, out: at(out.strides, v + 2 + index) });
+    axes.push({
+      extent: at(out.shape, v + 2 + index),
+      left: step * at(x.strides, v + 2 + index),
+      right: 0,
+      out: at(out.strides, v + 2 + index),
+    });
   });
   const summed = [{ extent: at(x.shape, v + 1), left: at(x.strides, v + 1), right: at(w.strides, v + 1), out: 0 }];
   dilation.forEach((factor, index) => {

@@ -90,7 +90,8 @@ export function coalesce(axes: Axes): Axes {
     const extent = at(axes.shape, axis);
     if (extent === 1) continue;
     const inner = shape.length - 1;
-    const merges = inner >= 0 && axes.strides.every((s, tensor) => at(s, axis) === at(strides[tensor] as number[], inner) * at(shape, inner));
+    const merges =
+      inner >= 0 && axes.strides.every((s, tensor) => at(s, axis) === at(strides[tensor] as number[], inner) * at(shape, inner));
     if (merges) {
       shape[inner] = at(shape, inner) * extent;
     } else {
