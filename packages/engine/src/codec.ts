@@ -62,7 +62,7 @@ function dataFromBytes(dtype: DType, bytes: Uint8Array): TensorData {
     case 'bool':
       return new Uint8Array(buffer);
     default:
-      throw new MusterError('INTERNAL', `no storage for ${dtype satisfies never}`);
+      throw new MusterError('INTERNAL', `no storage for ${String(dtype satisfies never)}`);
   }
 }
 

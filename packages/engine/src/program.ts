@@ -68,13 +68,17 @@ export const primitives = [
 ] as const;
 export type PrimitiveName = (typeof primitives)[number];
 
-/** Parameters of each primitive, with the names jax-js gives them. Primitives not named here take none. */
+/**
+ * Parameters of each primitive, with the names jax-js gives them. Primitives not named here take none.
+ * `axis` lists ascend strictly in `reduce`, `broadcast` and `flip`.
+ */
 export interface PrimitiveParams {
   bit_combine: { readonly op: 'and' | 'or' | 'xor' };
   bit_shift: { readonly op: 'shl' | 'shr' };
   cast: { readonly dtype: DType };
   bitcast: { readonly dtype: DType };
   reduce: { readonly op: 'add' | 'mul' | 'min' | 'max'; readonly axis: readonly number[] };
+  /** x [v…, batch, inputs, …space], w [v…, outputs, inputs, …kernel] → [v…, batch, outputs, …]; negative padding crops. */
   conv: {
     readonly vmapDims: number;
     readonly strides: readonly number[];
@@ -82,15 +86,18 @@ export interface PrimitiveParams {
     readonly lhsDilation: readonly number[];
     readonly rhsDilation: readonly number[];
   };
+  /** The last axes of the input become the windows' counts, and the window's axes are appended. */
   pool: { readonly window: readonly number[]; readonly strides: readonly number[] };
   pool_transpose: { readonly inShape: readonly number[]; readonly window: readonly number[]; readonly strides: readonly number[] };
   compare: { readonly op: 'less' | 'equal' | 'not_equal' | 'less_equal' };
   concatenate: { readonly axis: number };
   split: { readonly axis: number; readonly sizes: readonly number[] };
+  /** Inputs are the two halves of the keys, uint32, of equal shape, with which `shape` begins. */
   random_bits: { readonly shape: readonly number[]; readonly mode: 'xor' | 0 | 1 };
   gather: { readonly axis: readonly number[]; readonly outDim: number };
   scatter: { readonly axis: readonly number[]; readonly outDim: number; readonly shape: readonly number[]; readonly mode: 'add' | 'set' };
   transpose: { readonly perm: readonly number[] };
+  /** `axis` are the new axes of the result; other axes may stretch from extent 1. */
   broadcast: { readonly shape: readonly number[]; readonly axis: readonly number[] };
   reshape: { readonly shape: readonly number[] };
   flip: { readonly axis: readonly number[] };
@@ -101,7 +108,8 @@ export interface PrimitiveParams {
 export type ParamsOf<P extends PrimitiveName> = P extends keyof PrimitiveParams ? PrimitiveParams[P] : Readonly<Record<string, never>>;
 
 /**
- * One operation. `inputs` are value indices; `outputs` the types of its results (one, but for `split`).
+ * One operation. `inputs` are value indices; `outputs` the types of its results: one, but for `split` (one per
+ * size) and `argsort` (the sorted values, then the int32 indices).
  * Values are numbered: program inputs first, then constants, then every operation's outputs in order.
  * An operation only refers to values with smaller indices.
  */

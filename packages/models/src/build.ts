@@ -1,21 +1,21 @@
 /** From a definition or a specification to a model object and its programs. Runs where the organizer is, never on a contributor. */
 import { type Array as JaxArray, numpy as np, random, valueAndGrad } from '@jax-js/jax';
 import { encodeProgram, type NamedType, type Program, traceProgram } from '@muster/engine';
-import { type CidText, cidOfBytes } from '@muster/protocol';
+import { type CidText, cidOfBytes, MusterError } from '@muster/protocol';
 import { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 import { type ModelDefinition, type ParameterDefinition, unexpected, uniformLimit } from './definition.ts';
 import { definitionOf } from './families.ts';
 import {
+  checkModel,
   checkModelPrograms,
   encodeModel,
   type ModelObject,
   type ProgramRole,
   programRoles,
   programSignatures,
-  type Signature,
 } from './model.ts';
 import { optimizerStep, slotTypes } from './optimizers.ts';
-import { decodeModelSpec, type ModelSpec, type TrainingSpec } from './spec.ts';
+import { decodeModelSpec, decodeTrainingSpec, type ModelSpec, type TrainingSpec } from './spec.ts';
 
 /** A model ready to publish: every object with its content id, programs first and the model object last. */
 export interface BuiltModel {
@@ -91,10 +91,11 @@ function tracedFunctions(
 }
 
 /**
- * The model that `definition` and `training` describe. The same arguments give the same content ids.
+ * The model that `definition` trained as `given` describes. The same arguments give the same content ids.
  * Throws MODEL_INVALID for a definition that contradicts itself, PRIMITIVE_UNKNOWN for one that leaves the closed list.
  */
-export async function buildModelFromDefinition(definition: ModelDefinition, training: TrainingSpec): Promise<BuiltModel> {
+export async function buildModelFromDefinition(definition: ModelDefinition, given: TrainingSpec): Promise<BuiltModel> {
+  const training = decodeTrainingSpec(given);
   const { name } = definition;
   const parameters = definition.parameters.map(({ name, shape }): NamedType => ({ name, dtype: 'float32', shape: [...shape] }));
   const slots = slotTypes(training.optimizer, parameters);
@@ -109,15 +110,23 @@ export async function buildModelFromDefinition(definition: ModelDefinition, trai
     },
     evaluationBatch: training.evaluationBatch,
   } as const;
+  checkModel(header);
   const signatures = programSignatures(header);
   const traced = tracedFunctions(definition, training.optimizer, parameters, slots);
-  const trace = (role: keyof typeof traced, outputs: Signature['outputs']): Program =>
-    traceProgram(`${name}.${role}`, traced[role], signatures[role].inputs, namesOf(outputs));
+  const trace = (role: keyof typeof traced, outputs: readonly string[]): Program => {
+    try {
+      return traceProgram(`${name}.${role}`, traced[role], signatures[role].inputs, outputs);
+    } catch (cause) {
+      if (cause instanceof MusterError) throw cause;
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new MusterError('MODEL_INVALID', `${name}.${role}: ${message}`, { field: role }, { cause });
+    }
+  };
   const programs: Record<ProgramRole, Program> = {
-    init: trace('init', parameters),
-    trainStep: trace('trainStep', signatures.trainStep.outputs),
-    evaluate: trace('evaluate', signatures.evaluate.outputs),
-    apply: traceProgram(`${name}.apply`, traced.apply, signatures.apply.inputs, ['output']),
+    init: trace('init', namesOf(parameters)),
+    trainStep: trace('trainStep', namesOf(signatures.trainStep.outputs)),
+    evaluate: trace('evaluate', namesOf(signatures.evaluate.outputs)),
+    apply: trace('apply', ['output']),
     update: updateProgram(`${name}.update`, parameters),
     fold: foldProgram(`${name}.fold`, parameters),
     finish: finishProgram(`${name}.finish`, parameters),
@@ -140,5 +149,6 @@ function publish(header: Omit<ModelObject, 'programs'>, programs: Readonly<Recor
 /** The model that `spec` names; `spec` is decoded first. Throws MODEL_INVALID naming the field. */
 export async function buildModel(spec: ModelSpec): Promise<BuiltModel> {
   const decoded = decodeModelSpec(spec);
-  return buildModelFromDefinition(definitionOf(decoded), decoded);
+  const { batchSize, evaluationBatch, optimizer } = decoded;
+  return buildModelFromDefinition(definitionOf(decoded), { batchSize, evaluationBatch, optimizer });
 }

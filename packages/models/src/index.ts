@@ -1,6 +1,13 @@
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
-export type { Initial, LossDefinition, ModelDefinition, ParameterDefinition, RecordType } from './definition.ts';
+export {
+  type Initial,
+  type LossDefinition,
+  type ModelDefinition,
+  type ParameterDefinition,
+  type RecordType,
+  uniformLimit,
+} from './definition.ts';
 export { definitionOf } from './families.ts';
 export { crossEntropy, meanSquaredError } from './losses.ts';
 export {
@@ -16,4 +23,4 @@ export {
   type Signature,
 } from './model.ts';
 export { type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
-export { decodeModelSpec, type ModelSpec, modelSpecSchema, type TrainingSpec, trainingSpecSchema } from './spec.ts';
+export { decodeModelSpec, decodeTrainingSpec, type ModelSpec, modelSpecSchema, type TrainingSpec } from './spec.ts';

@@ -40,7 +40,8 @@ export interface Signature {
   readonly outputs: readonly NamedType[];
 }
 
-const modelName = text(40, /^[A-Za-z_][A-Za-z0-9_.-]*$/);
+const modelNamePattern = /^[A-Za-z_][A-Za-z0-9_.-]{0,39}$/;
+const modelName = text(40, modelNamePattern);
 const named = list(namedTypeSchema, 1024);
 const modelSchema = struct({
   version: literal(1),
@@ -61,8 +62,10 @@ const reserved = new Set(['x', 'y', 'key', 'keys', 'mask', 'loss', 'weight', 'to
 /** Longest name of a parameter or slot: programs put `update.` and the like before it. */
 export const maxTensorName = 56;
 
-/** Throws MODEL_INVALID unless names are distinct and free, state is float32 and both batches have the same first axis. */
+/** Throws MODEL_INVALID unless the name is one, tensor names are distinct and free, state is float32 and both batches have the same first axis. */
 export function checkModel(model: Omit<ModelObject, 'programs'>): void {
+  if (!modelNamePattern.test(model.name)) invalid('name', `not a name: "${model.name.slice(0, 60)}"`);
+  if (model.parameters.length === 0) invalid('parameters', 'a model needs at least one');
   const seen = new Set<string>();
   for (const [kind, types] of [
     ['parameters', model.parameters],

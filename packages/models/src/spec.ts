@@ -1,5 +1,5 @@
 /** The model specification: plain JSON that names a family, its sizes, the batch and the optimizer. */
-import { type Infer, integer, list, literal, MusterError, struct, variant } from '@muster/protocol';
+import { type Infer, integer, list, literal, MusterError, type Schema, struct, variant } from '@muster/protocol';
 import { optimizerSchema } from './optimizers.ts';
 
 const extent = integer(1, 65_536);
@@ -32,15 +32,23 @@ export type ModelSpec = Infer<typeof modelSpecSchema>;
 /** What training needs besides the definition. */
 export type TrainingSpec = Pick<ModelSpec, 'batchSize' | 'evaluationBatch' | 'optimizer'>;
 
-/** Decoder of `TrainingSpec` alone, for models that come as a definition. */
-export const trainingSpecSchema = struct(training);
+const trainingSpecSchema = struct(training);
 
-/** The specification in a decoded JSON value. Throws MODEL_INVALID naming the field. */
-export function decodeModelSpec(value: unknown): ModelSpec {
+function decoded<T>(schema: Schema<T>, value: unknown): T {
   try {
-    return modelSpecSchema(value, 'model');
+    return schema(value, 'model');
   } catch (cause) {
     if (cause instanceof MusterError) throw new MusterError('MODEL_INVALID', cause.message, cause.details, { cause });
     throw cause;
   }
+}
+
+/** The specification in a decoded JSON value. Throws MODEL_INVALID naming the field. */
+export function decodeModelSpec(value: unknown): ModelSpec {
+  return decoded(modelSpecSchema, value);
+}
+
+/** The training part alone, for models that come as a definition. Throws MODEL_INVALID naming the field. */
+export function decodeTrainingSpec(value: unknown): TrainingSpec {
+  return decoded(trainingSpecSchema, value);
 }
