@@ -29,7 +29,7 @@ const compilerFlags = [
   '-Wno-unused-function',
   '-Werror',
 ];
-const linkerFlags = ['--no-entry', '--import-memory', '--strip-all', '--export=__heap_base', '-z', 'stack-size=65536', '--stack-first'];
+const linkerFlags = ['--no-entry', '--import-memory', '--strip-all', '-z', 'stack-size=65536', '--stack-first'];
 
 /** Sources by name, in sorted order. */
 function readSources(): Record<string, string> {

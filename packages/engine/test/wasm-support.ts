@@ -32,14 +32,9 @@ const integerEdges = [0, 1, -1, 2, 31, 32, 33, 2147483647, -2147483648];
 
 function element(dtype: DType, random: Random): number {
   const edge = random() < 0.2;
-  switch (dtype) {
-    case 'float32':
-      return edge ? (edges[Math.floor(random() * edges.length)] as number) : Math.fround((random() - 0.5) * 8);
-    case 'bool':
-      return random() < 0.5 ? 0 : 1;
-    default:
-      return edge ? (integerEdges[Math.floor(random() * integerEdges.length)] as number) : Math.floor(random() * 40) - 15;
-  }
+  if (dtype === 'bool') return random() < 0.5 ? 0 : 1;
+  if (dtype === 'float32') return edge ? (edges[Math.floor(random() * edges.length)] as number) : Math.fround((random() - 0.5) * 8);
+  return edge ? (integerEdges[Math.floor(random() * integerEdges.length)] as number) : Math.floor(random() * 40) - 15;
 }
 
 const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array, bool: Uint8Array } as const;

@@ -22,6 +22,7 @@ type Kernel = (...words: number[]) => number;
 
 /** Exported functions, as named in `kernels/`. Those without a result return undefined, read as 0. */
 export interface Kernels {
+  readonly heap_base: Kernel;
   readonly elementwise: Kernel;
   readonly product: Kernel;
   readonly product_direct: Kernel;
@@ -92,18 +93,18 @@ let heapBaseCache: number | undefined;
 
 /** First byte after the kernels' own data. */
 export function heapBase(): number {
-  heapBaseCache ??= instantiate(0).heapBase;
+  heapBaseCache ??= instantiate(0).kernels.heap_base();
   return heapBaseCache;
 }
 
-function instantiate(bytes: number): KernelInstance & { readonly heapBase: number } {
+function instantiate(bytes: number): KernelInstance {
   const wasm = webAssembly();
   compiled ??= new wasm.Module(decodeBase64(kernelBase64));
   // The kernels' own data needs less than 32 pages; a program's memory is always larger than its heap base.
   const memory = new wasm.Memory({ initial: Math.max(Math.ceil(bytes / pageBytes), 32) });
   const instance = new wasm.Instance(compiled, { env: { memory } });
-  const exported = instance.exports as Kernels & { readonly __heap_base: { readonly value: number } };
-  return { kernels: exported, memory, heapBase: exported.__heap_base.value };
+  const exported = instance.exports as Kernels;
+  return { kernels: exported, memory };
 }
 
 /** Kernels over a fresh zeroed memory of at least `bytes`. Throws INTERNAL if the machine cannot give that much. */

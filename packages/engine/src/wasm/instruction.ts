@@ -12,7 +12,7 @@ export type Call = () => number;
 export interface Emission {
   readonly kernels: Kernels;
   /** Stores 32-bit words and returns their byte address. */
-  table(words: ArrayLike<number>): number;
+  readonly table: (words: ArrayLike<number>) => number;
 }
 
 /** One kernel call of a plan. `operation` is the index in the program that is named if it faults. */
@@ -20,7 +20,7 @@ export interface Instruction {
   readonly operation: number;
   readonly reads: readonly Buffer[];
   readonly writes: readonly Buffer[];
-  emit(emission: Emission): Call;
+  readonly emit: (emission: Emission) => Call;
 }
 
 /** Byte address of a view's first element. */

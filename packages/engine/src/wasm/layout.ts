@@ -11,13 +11,14 @@ function aligned(bytes: number): number {
   return Math.ceil(Math.max(bytes, 1) / alignment) * alignment;
 }
 
+function touch(buffer: Buffer, index: number): void {
+  buffer.firstUse = Math.min(buffer.firstUse, index);
+  buffer.lastUse = Math.max(buffer.lastUse, index);
+}
+
 /** Sets the first and last instruction that needs each buffer. `keepInputs` holds inputs to the end of a run. */
 function findLives(plan: Plan, keepInputs: boolean): void {
   const end = plan.instructions.length;
-  const touch = (buffer: Buffer, index: number): void => {
-    buffer.firstUse = Math.min(buffer.firstUse, index);
-    buffer.lastUse = Math.max(buffer.lastUse, index);
-  };
   plan.instructions.forEach(({ reads, writes }, index) => {
     for (const buffer of reads) touch(buffer, index);
     for (const buffer of writes) touch(buffer, index);

@@ -8,25 +8,15 @@
  */
 import { MusterError } from '@muster/protocol';
 import { valueTypes } from '../check.ts';
-import type { Operation, ParamsOf, Program, TensorType } from '../program.ts';
-import { broadcastShapes } from '../shapes.ts';
+import type { Operation, Program, TensorType } from '../program.ts';
+import { sameShape } from '../shapes.ts';
 import { type Group, groupInstruction, maxGroupNodes, type Node, registerBytes, registerCount } from './group.ts';
 import type { Instruction } from './instruction.ts';
-import {
-  concatenateInstructions,
-  copyInstruction,
-  gatherInstructions,
-  padInstructions,
-  poolTransposeInstructions,
-  randomInstruction,
-  scatterInstructions,
-  sortInstruction,
-} from './movement.ts';
+import { copyInstruction } from './movement.ts';
 import { opcodeOf } from './opcode.ts';
-import { convPlan, dotPlan, productInstruction } from './product.ts';
-import { reduceInstruction } from './reduce.ts';
+import { lowerPrimitive, type Planner } from './primitives.ts';
 import * as views from './view.ts';
-import { at, type Buffer, type View } from './view.ts';
+import type { Buffer, View } from './view.ts';
 
 /** A planned program: kernel calls in order, and where inputs, constants and outputs lie. All these views are dense. */
 export interface Plan {
@@ -46,10 +36,6 @@ interface Value {
   uses: number;
 }
 
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
-}
-
 class Lowering {
   readonly #program: Program;
   readonly #fuse: boolean;
@@ -59,6 +45,12 @@ class Lowering {
   readonly #registers: Buffer;
   readonly #groups = new Set<Group>();
   readonly #owners = new Map<Node, Value>();
+  readonly #planner: Planner = {
+    dense: (type) => this.#dense(type),
+    densify: (view, operation) => this.#densify(view, operation),
+    buffer: (bytes) => this.#buffer(bytes),
+    push: (...instructions) => this.#push(...instructions),
+  };
 
   constructor(program: Program, fuse: boolean) {
     this.#program = program;
@@ -183,139 +175,11 @@ class Lowering {
     if (opcode !== null) return this.#lowerElementwise(opcode, operation, index, result);
     const inputs = operation.inputs.map((input) => this.#view(this.#value(input)));
     for (const input of operation.inputs) this.#value(input).uses--;
-    const made = this.#lowerOther(operation, index, inputs, results);
+    const types = results.map(({ type }) => type);
+    const made = lowerPrimitive(operation.primitive, operation.params, { inputs, types, operation: index, planner: this.#planner });
     results.forEach((value, n) => {
       value.view = made[n] as View;
     });
-  }
-
-  /** Views of the results of an operation that is not element-wise. */
-  #lowerOther(operation: Operation, index: number, inputs: readonly View[], results: readonly Value[]): View[] {
-    const [x, y] = inputs as readonly [View, View];
-    const [{ type }] = results as readonly [Value, ...Value[]];
-    switch (operation.primitive) {
-      case 'transpose':
-        return [views.transposeView(x, operation.params.perm)];
-      case 'broadcast':
-        return [views.broadcastView(x, operation.params.shape, operation.params.axis)];
-      case 'reshape': {
-        const view = views.reshapeView(x, operation.params.shape);
-        return [view ?? { ...this.#densify(x, index), shape: type.shape, strides: views.denseStrides(type.shape) }];
-      }
-      case 'flip':
-        return [views.flipView(x, operation.params.axis)];
-      case 'shrink':
-        return [views.shrinkView(x, operation.params.slice)];
-      case 'split': {
-        const { axis, sizes } = operation.params;
-        let start = 0;
-        return sizes.map((size) => {
-          const from = start;
-          start += size;
-          return views.shrinkView(
-            x,
-            x.shape.map((extent, a) => (a === axis ? [from, from + size] : [0, extent])),
-          );
-        });
-      }
-      case 'pool':
-        return [views.poolView(x, type.shape, operation.params.window.length, operation.params.strides)];
-      case 'cast':
-      case 'bitcast':
-        return [{ ...x, dtype: type.dtype }];
-      default:
-        break;
-    }
-    const out = this.#dense(type);
-    switch (operation.primitive) {
-      case 'dot': {
-        const axes = [...type.shape, at(x.shape, x.shape.length - 1)];
-        this.#push(productInstruction(dotPlan(views.broadcastTo(x, axes), views.broadcastTo(y, axes), out), index));
-        return [out];
-      }
-      case 'conv':
-        this.#lowerConv(x, y, out, operation.params, index);
-        return [out];
-      case 'reduce':
-        this.#push(reduceInstruction(x, out, operation.params, index));
-        return [out];
-      case 'pad': {
-        const start = operation.params.width.map(([before]) => before);
-        const steps = start.map(() => 1);
-        this.#push(...padInstructions(x, out, start, steps, index));
-        return [out];
-      }
-      case 'concatenate':
-        this.#push(...concatenateInstructions(inputs, out, operation.params.axis, index));
-        return [out];
-      case 'pool_transpose':
-        this.#push(...poolTransposeInstructions(this.#densify(x, index), out, operation.params, index));
-        return [out];
-      case 'gather': {
-        const indices = this.#indices(inputs.slice(1), index);
-        this.#push(...gatherInstructions(x, indices, out, operation.params, this.#offsets(indices), index));
-        return [out];
-      }
-      case 'scatter': {
-        const indices = this.#indices(inputs.slice(1), index);
-        const updates = this.#densify(x, index);
-        this.#push(...scatterInstructions(updates, indices, out, operation.params, this.#offsets(indices), index));
-        return [out];
-      }
-      case 'random_bits':
-        this.#push(randomInstruction(this.#densify(x, index), this.#densify(y, index), out, operation.params.mode, index));
-        return [out];
-      case 'sort':
-      case 'argsort': {
-        const dense = this.#densify(x, index);
-        const scratch = this.#buffer(16 * (x.shape.at(-1) ?? 1));
-        this.#push(sortInstruction(dense, out, false, scratch, index));
-        if (operation.primitive === 'sort') return [out];
-        const positions = this.#dense((results[1] as Value).type);
-        this.#push(sortInstruction(dense, positions, true, scratch, index));
-        return [out, positions];
-      }
-      default:
-        throw new MusterError('INTERNAL', `no plan for ${operation.primitive}`, { operation: index });
-    }
-  }
-
-  /** Index tensors, dense and of one shape. */
-  #indices(indices: readonly View[], operation: number): View[] {
-    const shape = broadcastShapes(...indices.map((index) => index.shape));
-    return indices.map((index) => this.#densify(views.broadcastTo(index, shape), operation));
-  }
-
-  #offsets(indices: readonly View[]): Buffer {
-    return this.#buffer(4 * views.sizeOf((indices[0] as View).shape));
-  }
-
-  /** Crops, pads and dilates the input, then one product over its windows. */
-  #lowerConv(x: View, w: View, out: View, params: ParamsOf<'conv'>, index: number): void {
-    const lead = params.vmapDims + 2;
-    const { padding, lhsDilation } = params;
-    let input = x;
-    if (padding.some(([low, high]) => low !== 0 || high !== 0) || lhsDilation.some((step) => step !== 1)) {
-      const steps = [...Array.from({ length: lead }, () => 1), ...lhsDilation];
-      const spread = x.shape.map((extent, axis) => (axis < lead || extent === 0 ? extent : (extent - 1) * at(steps, axis) + 1));
-      const low = padding.map(([before]) => before);
-      const start = [...Array.from({ length: lead }, () => 0), ...low.map((before) => Math.max(before, 0))];
-      const shape = spread.map((extent, axis) => {
-        const after = axis < lead ? 0 : Math.max((padding[axis - lead] as readonly [number, number])[1], 0);
-        return extent + at(start, axis) + after;
-      });
-      const whole = this.#dense({ dtype: x.dtype, shape });
-      this.#push(...padInstructions(x, whole, start, steps, index));
-      // Negative padding crops the dilated input.
-      input = views.shrinkView(
-        whole,
-        shape.map((extent, axis) => {
-          const [before, after] = padding[axis - lead] ?? [0, 0];
-          return [Math.max(-before, 0), extent - Math.max(-after, 0)];
-        }),
-      );
-    }
-    this.#push(productInstruction(convPlan(input, w, out, params.vmapDims, params.strides, params.rhsDilation), index));
   }
 }
 

@@ -49,24 +49,17 @@ const casts: Readonly<Record<DType, Readonly<Record<DType, number | null>>>> = {
   bool: { float32: o.CAST_BOOL_F32, int32: o.CAST_BOOL_I32, uint32: o.CAST_BOOL_I32, bool: null },
 };
 
-/** The opcode of an element-wise `operation` whose result is `to` and whose first input is `from`; null if there is none. */
+/** The opcode of an element-wise `operation` whose first input is `from` and whose result is `to`; null if it is none. */
 export function opcodeOf(operation: Operation, from: DType, to: DType): number | null {
-  switch (operation.primitive) {
-    case 'compare':
-      return comparisons[operation.params.op]?.[from] ?? null;
-    case 'where':
-      return to === 'bool' ? o.WHERE1 : o.WHERE4;
-    case 'bit_combine':
-      return bitwise[operation.params.op]?.[from] ?? null;
-    case 'bit_shift':
-      return operation.params.op === 'shl' ? o.SHL_I32 : o.SHR_I32;
-    case 'cast':
-      return casts[from][to];
-    case 'bitcast':
-      return to === 'float32' && from !== 'float32' ? o.COPY4 : null;
-    default:
-      return plain[operation.primitive]?.[from] ?? null;
-  }
+  const { primitive, params } = operation;
+  if (primitive === 'compare') return comparisons[params.op]?.[from] ?? null;
+  if (primitive === 'bit_combine') return bitwise[params.op]?.[from] ?? null;
+  if (primitive === 'bit_shift') return params.op === 'shl' ? o.SHL_I32 : o.SHR_I32;
+  if (primitive === 'where') return to === 'bool' ? o.WHERE1 : o.WHERE4;
+  if (primitive === 'cast') return casts[from][to];
+  // Bits that become a float32 may be a NaN, so that they are looked at.
+  if (primitive === 'bitcast') return to === 'float32' && from !== 'float32' ? o.COPY4 : null;
+  return plain[primitive]?.[from] ?? null;
 }
 
 const keepsNaN = new Set<number>([

@@ -33,11 +33,18 @@ function offsets(axes: readonly ProductAxis[], which: 'left' | 'right' | 'out'):
   );
 }
 
+function swap(axis: ProductAxis): ProductAxis {
+  return { ...axis, left: axis.right, right: axis.left };
+}
+
+function count(axes: readonly ProductAxis[]): number {
+  return sizeOf(axes.map((axis) => axis.extent));
+}
+
 /** Gives rows to one operand and columns to the other so that columns hold the innermost axis of the result. */
 function orient(plan: ProductPlan): ProductPlan {
   const inner = plan.axes.findLast((axis) => axis.extent > 1);
   if (inner === undefined || inner.left === 0 || inner.right !== 0) return plan;
-  const swap = (axis: ProductAxis): ProductAxis => ({ ...axis, left: axis.right, right: axis.left });
   return { left: plan.right, right: plan.left, out: plan.out, axes: plan.axes.map(swap), summed: plan.summed.map(swap) };
 }
 
@@ -48,7 +55,6 @@ export function productInstruction(given: ProductPlan, operation: number): Instr
   const columns = used.filter((axis) => axis.left === 0 && axis.right !== 0);
   const batch = used.filter((axis) => axis.left !== 0 && axis.right !== 0);
   const rows = used.filter((axis) => axis.right === 0);
-  const count = (axes: readonly ProductAxis[]): number => sizeOf(axes.map((axis) => axis.extent));
   const m = count(rows);
   const n = count(columns);
   const direct = plan.out.dtype !== 'float32' || (m * n < 16 && count(batch) >= 4);
