@@ -24,8 +24,8 @@ export interface EventStreamLimits {
 
 export interface EventStream {
   broadcast(event: StreamEvent): void;
-  /** A new reader's body, resuming after `lastEventId`; null when there are too many readers. */
-  connect(lastEventId: string | null): ReadableStream<Uint8Array> | null;
+  /** A new reader's body, resuming after `lastEventId`; null when there are too many. `drop` closes the connection of one too slow. */
+  connect(lastEventId: string | null, drop: () => void): ReadableStream<Uint8Array> | null;
   /** Sends every reader a comment, so that dead connections show and idle ones stay. */
   keepAlive(): void;
   readers(): number;
@@ -34,7 +34,7 @@ export interface EventStream {
 
 export function createEventStream(life: string, limits: EventStreamLimits): EventStream {
   const encoder = new TextEncoder();
-  const readers = new Set<ReadableStreamDefaultController<Uint8Array>>();
+  const readers = new Map<ReadableStreamDefaultController<Uint8Array>, () => void>();
   let newest = 0;
   /** Frames of events `newest − kept.length + 1 … newest`. */
   const kept: Uint8Array[] = [];
@@ -42,12 +42,14 @@ export function createEventStream(life: string, limits: EventStreamLimits): Even
   const frame = (number: number, event: string, data: unknown): Uint8Array =>
     encoder.encode(`id: ${life}-${number}\nevent: ${event}\ndata: ${toJsonText(data)}\n\n`);
 
-  const send = (reader: ReadableStreamDefaultController<Uint8Array>, bytes: Uint8Array): void => {
-    if ((reader.desiredSize ?? 0) < bytes.length) {
-      readers.delete(reader);
-      reader.error(new Error('the reader is too slow'));
-    } else {
-      reader.enqueue(bytes);
+  const sendAll = (bytes: Uint8Array): void => {
+    for (const [reader, drop] of readers) {
+      if ((reader.desiredSize ?? 0) >= bytes.length) {
+        reader.enqueue(bytes);
+      } else {
+        readers.delete(reader);
+        drop();
+      }
     }
   };
 
@@ -64,9 +66,9 @@ export function createEventStream(life: string, limits: EventStreamLimits): Even
       const bytes = frame(++newest, event, data);
       kept.push(bytes);
       if (kept.length > limits.replayEvents) kept.shift();
-      for (const reader of readers) send(reader, bytes);
+      sendAll(bytes);
     },
-    connect(lastEventId) {
+    connect(lastEventId, drop) {
       if (readers.size >= limits.maxReaders) return null;
       const after = resumable(lastEventId);
       let self: ReadableStreamDefaultController<Uint8Array> | undefined;
@@ -76,7 +78,7 @@ export function createEventStream(life: string, limits: EventStreamLimits): Even
         {
           start(controller) {
             self = controller;
-            readers.add(controller);
+            readers.set(controller, drop);
             controller.enqueue(frame(after ?? newest, 'hello', { resumed: after !== null }));
             for (const bytes of replay) controller.enqueue(bytes);
           },
@@ -88,12 +90,11 @@ export function createEventStream(life: string, limits: EventStreamLimits): Even
       );
     },
     keepAlive() {
-      const comment = encoder.encode(': keep-alive\n\n');
-      for (const reader of readers) send(reader, comment);
+      sendAll(encoder.encode(': keep-alive\n\n'));
     },
     readers: () => readers.size,
     close() {
-      for (const reader of readers) reader.close();
+      for (const reader of readers.keys()) reader.close();
       readers.clear();
     },
   };

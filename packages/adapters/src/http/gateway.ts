@@ -15,8 +15,17 @@ const probeCid = 'bafkqaaa';
 
 type Format = { readonly format: 'raw' } | { readonly format: 'car'; readonly scope: CarScope };
 
-/** The answer to a GET of `/ipfs/{cidText}`; for HEAD drop its body. Throws CID_INVALID, FIELD_INVALID, OBJECT_MISSING, STORE_DAMAGED. */
-export async function answerGateway(request: Request, cidText: string, store: BlobStore, limits: CarLimits): Promise<Response> {
+/**
+ * The answer to a GET of `/ipfs/{cidText}`; for HEAD drop its body. `breakOff` closes the connection when a CAR that has begun cannot
+ * be completed: its status is sent already, so that nothing else tells the reader. Throws CID_INVALID, FIELD_INVALID, OBJECT_MISSING, STORE_DAMAGED.
+ */
+export async function answerGateway(
+  request: Request,
+  cidText: string,
+  store: BlobStore,
+  limits: CarLimits,
+  breakOff: (error: unknown) => void,
+): Promise<Response> {
   const query = new URL(request.url).searchParams;
   const chosen = chooseFormat(query, request.headers.get('accept'));
   if (chosen instanceof MusterError) return errorResponse(chosen, 406);
@@ -31,7 +40,7 @@ export async function answerGateway(request: Request, cidText: string, store: Bl
   }
   if (chosen.format === 'raw') return rawResponse(cid, bytes);
   const sections = carOf(store, cid, bytes, codecOf(cid) === 'raw' ? 'block' : chosen.scope, limits);
-  return new Response(streamOf(sections), {
+  return new Response(streamOf(sections, breakOff), {
     headers: {
       ...headersFor(cid, tag, 'car'),
       'content-type': `${carType}; version=1; order=dfs; dups=n`,
@@ -91,7 +100,7 @@ function bare(tag: string): string {
 }
 
 /** A response body that pulls from `parts`, and stops them when the reader goes away. */
-function streamOf(parts: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+function streamOf(parts: AsyncGenerator<Uint8Array>, breakOff: (error: unknown) => void): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
@@ -99,7 +108,7 @@ function streamOf(parts: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array>
         if (done === true) controller.close();
         else controller.enqueue(value);
       } catch (error) {
-        controller.error(error);
+        breakOff(error);
       }
     },
     async cancel() {

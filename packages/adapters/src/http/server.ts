@@ -61,7 +61,7 @@ export interface ServerOptions {
   readonly authorize: (node: NodeId) => boolean | Promise<boolean>;
   /** Called before an upload of `bytes` bytes by `node`; throws the MusterError to refuse it with. */
   readonly admitUpload?: (node: NodeId, bytes: number) => void | Promise<void>;
-  /** Told of every signed request that is turned away, for the record. */
+  /** Told of every signed (or unsigned) upload or message that is turned away, for the record. Must not throw. */
   readonly onRefused?: (refused: RefusedRequest) => void;
   /** Told of errors that are the coordinator's own; their text never leaves the process. */
   readonly onFault?: (error: unknown) => void;
@@ -144,7 +144,9 @@ export async function createServer(options: ServerOptions): Promise<CoordinatorS
   addGateway(app, options, limits);
   addMessages(app, options, limits);
   app.get('/v1/events', (context) => {
-    const body = events.connect(context.req.header('last-event-id') ?? context.req.query('lastEventId') ?? null);
+    const body = events.connect(context.req.header('last-event-id') ?? context.req.query('lastEventId') ?? null, () =>
+      context.env.outgoing.destroy(),
+    );
     if (body === null) return errorResponse(new MusterError('PEER_UNREACHABLE', 'too many readers of events'));
     return new Response(body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' } });
   });
@@ -183,7 +185,13 @@ export async function createServer(options: ServerOptions): Promise<CoordinatorS
 
 function addGateway(app: App, options: ServerOptions, limits: ServerLimits): void {
   const carLimits = { maxBlocks: limits.maxCarBlocks, maxBytes: limits.maxCarBytes };
-  app.get('/ipfs/:cid', async (context) => await answerGateway(context.req.raw, context.req.param('cid'), options.store, carLimits));
+  app.get('/ipfs/:cid', async (context) => {
+    const breakOff = (error: unknown): void => {
+      if (!(error instanceof MusterError) || error.code === 'STORE_DAMAGED') options.onFault?.(error);
+      context.env.outgoing.destroy();
+    };
+    return await answerGateway(context.req.raw, context.req.param('cid'), options.store, carLimits, breakOff);
+  });
   app.put('/ipfs/:cid', async (context) =>
     guarded(options, async (opened) => {
       const cid = parseCid(context.req.param('cid'));
@@ -262,7 +270,7 @@ async function guarded(options: ServerOptions, handle: (opened: (envelope: Envel
     const proven = code === 'REQUEST_EXPIRED' || (code === 'FIELD_INVALID' && 'node' in details && 'kind' in details);
     const node = from?.node ?? (proven ? (details['node'] as NodeId) : null);
     const kind = from?.kind ?? (proven ? String(details['kind']) : null);
-    options.onRefused?.({ code, node, kind, details });
+    if (error instanceof MusterError) options.onRefused?.({ code, node, kind, details });
     throw error;
   }
 }
