@@ -1,6 +1,6 @@
 export * from './program.ts';
 export { checkProgram, maxConstantBytes, maxConstants, maxNamedValues, maxOperations, valueTypes } from './check.ts';
-export { decodeProgram, encodeProgram, maxProgramBytes, namedTypeSchema, tensorTypeSchema } from './codec.ts';
+export { decodeProgram, encodeProgram, maxProgramBytes, maxProgramItems, namedTypeSchema, tensorTypeSchema } from './codec.ts';
 export { broadcastShapes, describeType, elementCount, inferOutputs, maxElements, maxRank, sameShape, sameType } from './shapes.ts';
 export { traceProgram, type TracedFunction } from './trace.ts';
 export { ProgramBuilder, scalarTensor, type Value } from './trace-builder.ts';
@@ -10,3 +10,4 @@ export { executeOperation, referenceExecutor, runOperations } from './reference/
 export * from './digest.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/executor.ts';
 export { type RandomCase, randomOperation, randomProgram } from './random-program.ts';
+export * from './vectors.ts';
