@@ -33,6 +33,8 @@ import { elementCount, maxArity, maxElements, maxRank } from './shapes.ts';
 
 /** Largest encoded program. */
 export const maxProgramBytes = 64 * 1024 * 1024;
+/** Most CBOR items of an encoded program. Decoding costs memory per item, so it is the items that are limited, not only the bytes. */
+export const maxProgramItems = 4_000_000;
 
 const wordBytes = { float32: 4, int32: 4, uint32: 4, bool: 1 } as const satisfies Record<DType, number>;
 
@@ -63,6 +65,29 @@ function dataFromBytes(dtype: DType, bytes: Uint8Array): TensorData {
       return new Uint8Array(buffer);
     default:
       throw new MusterError('INTERNAL', `no storage for ${String(dtype satisfies never)}`);
+  }
+}
+
+/**
+ * Refuses `bytes` with more than `maxProgramItems` CBOR items before anything is allocated. Walks the heads in one pass without
+ * nesting; bytes that are not CBOR are left for the decoder to refuse.
+ */
+function limitItems(bytes: Uint8Array): void {
+  let at = 0;
+  for (let items = 1; at < bytes.length; items++) {
+    if (items > maxProgramItems) {
+      throw new MusterError('BYTES_TOO_LARGE', `the program has more than ${maxProgramItems} items`, { maxItems: maxProgramItems });
+    }
+    const head = bytes[at++] as number;
+    const extra = head & 0x1f;
+    let argument = extra;
+    if (extra >= 24) {
+      if (extra > 27) return;
+      argument = 0;
+      for (let left = 1 << (extra - 24); left > 0; left--) argument = argument * 256 + (bytes[at++] ?? 0);
+    }
+    const major = head >> 5;
+    if (major === 2 || major === 3) at += argument;
   }
 }
 
@@ -165,6 +190,7 @@ export function encodeProgram(program: Program): Uint8Array {
       maxBytes: maxProgramBytes,
     });
   }
+  limitItems(bytes);
   return bytes;
 }
 
@@ -173,6 +199,7 @@ export function encodeProgram(program: Program): Uint8Array {
  * PROGRAM_INVALID; nothing else, whatever the bytes.
  */
 export function decodeProgram(bytes: Uint8Array): Program {
+  if (bytes.length <= maxProgramBytes) limitItems(bytes);
   const program = programSchema(decodeCanonical(bytes, maxProgramBytes), 'program');
   checkProgram(program);
   return program;

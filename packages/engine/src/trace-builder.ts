@@ -2,7 +2,7 @@
  * Builds programs one operation at a time: types are inferred, equal constants and equal operations are shared, what no output
  * needs is left out. Programs that are not traced from jax-js (aggregation, for one) are written with it directly.
  */
-import { MusterError } from '@muster/protocol';
+import { bytesToHex, MusterError, sha256 } from '@muster/protocol';
 import { checkProgram } from './check.ts';
 import type { DType, NamedType, Operation, ParamsOf, PrimitiveName, Program, Tensor, TensorData, TensorType } from './program.ts';
 import { elementCount, inferOutputs } from './shapes.ts';
@@ -40,10 +40,8 @@ export function scalarTensor(dtype: DType, value: number): Tensor {
 /** Identity of a constant: type and bits, so that −0 and +0 stay apart. */
 function constantKey(tensor: Tensor): string {
   const { data } = tensor;
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  let text = '';
-  for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i] as number);
-  return `${tensor.dtype}[${tensor.shape.join(',')}]${text}`;
+  const digest = sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return `${tensor.dtype}[${tensor.shape.join(',')}]${bytesToHex(digest)}`;
 }
 
 export class ProgramBuilder {

@@ -1,7 +1,7 @@
 import { MusterError } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeProgram, encodeProgram, maxProgramBytes, ProgramBuilder } from '@muster/engine';
+import { decodeProgram, encodeProgram, maxProgramBytes, maxProgramItems, ProgramBuilder } from '@muster/engine';
 import { programs } from './trace-arbitrary.ts';
 
 const decodingCodes = new Set(['BYTES_TOO_LARGE', 'BYTES_MALFORMED', 'BYTES_NOT_CANONICAL', 'FIELD_INVALID', 'PROGRAM_INVALID']);
@@ -81,6 +81,12 @@ describe('program codec', () => {
   test('a length prefix that promises more than the bytes hold is refused', () => {
     expect(codeOf(Uint8Array.of(0x9b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff))).toBe('BYTES_MALFORMED');
     expect(codeOf(Uint8Array.of(0x5b, 0, 0, 0, 1, 0, 0, 0, 0, 1))).toBe('BYTES_MALFORMED');
+  });
+
+  test('more items than the limit are refused before they are decoded', () => {
+    const many = new Uint8Array(maxProgramItems + 5).fill(0x80);
+    many.set([0x9a, maxProgramItems >> 24, (maxProgramItems >> 16) & 0xff, (maxProgramItems >> 8) & 0xff, maxProgramItems & 0xff]);
+    expect(codeOf(many)).toBe('BYTES_TOO_LARGE');
   });
 
   test('more bytes than the limit are refused before they are read', () => {
