@@ -1,8 +1,8 @@
 /**
  * The EVM on the chain's state: one machine that builds blocks, and throw-away machines for calls.
  *
- * Rules: Prague with CLZ (EIP-7939, which current Solidity may emit), base fee 0. Execution, tries and encodings are ethereumjs'; this file
- * sets them up and turns results into records. Blob and set-code transactions are not taken by this chain.
+ * Rules: Prague, base fee 0. Execution, tries and encodings are ethereumjs'; this file sets them up. Blob and set-code transactions are not
+ * taken by this chain.
  */
 import { createBlock, type Block, type HeaderData } from '@ethereumjs/block';
 import { createCustomCommon, Hardfork, Mainnet, type Common } from '@ethereumjs/common';
@@ -22,7 +22,7 @@ export const BLOCK_GAS_LIMIT = 60_000_000n;
 const NO_REQUESTS = hexToBytes('0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
 
 export function chainRules(chainId: number): Common {
-  return createCustomCommon({ chainId, name: 'muster' }, Mainnet, { hardfork: Hardfork.Prague, eips: [7939] });
+  return createCustomCommon({ chainId, name: 'muster' }, Mainnet, { hardfork: Hardfork.Prague });
 }
 
 /** Hash of a block by number, for BLOCKHASH; null where there is none. */

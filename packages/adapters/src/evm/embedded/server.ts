@@ -26,7 +26,8 @@ export interface ChainServer {
 }
 
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
-export const MAX_BATCH = 100;
+/** What viem sends at most by default, and go-ethereum's limit. */
+export const MAX_BATCH = 1000;
 const MAX_CONNECTIONS = 512;
 
 /** Serves `chain` at `host:port`. Throws CHAIN_UNREACHABLE where the address cannot be bound. */
