@@ -24,7 +24,7 @@ function describe(program: Program): string {
   const types: TensorType[] = [...program.inputs, ...program.constants];
   return program.operations
     .map(({ primitive, inputs, params, outputs }) => {
-      const from = types.filter((_, index) => inputs.includes(index)).map(describeType);
+      const from = inputs.flatMap((index) => types.slice(index, index + 1)).map(describeType);
       const suffix = JSON.stringify(params);
       return `${primitive} ${from.join(' ')} → ${outputs.map(describeType).join(' ')}${suffix === '{}' ? '' : ` ${suffix}`}`;
     })
@@ -35,28 +35,30 @@ function bytesOf({ inputs, program, outputs }: Vector): number {
   return [...inputs, ...program.constants, ...(outputs ?? [])].reduce((size, tensor) => size + tensor.data.byteLength, 0);
 }
 
-/** Eight cases of at most 700 bytes, one of 2 000 to 6 000 if there is one, and up to two that fault. */
+/** Six small cases with float32, four without, two larger ones and two that fault, as far as the primitive has them. */
 function casesOf(primitive: PrimitiveName): Vector[] {
-  const small: Vector[] = [];
-  const large: Vector[] = [];
-  const faults: Vector[] = [];
+  const rooms = { float: 6, other: 4, large: 2, fault: 2 };
+  const chosen: Vector[] = [];
   for (let seed = 0; seed < 400; seed++) {
     const { program, inputs } = randomOperation(primitive, seed, true);
     const vector = recordVector(referenceExecutor, `${seed}: ${describe(program)}`, program, inputs);
     const size = bytesOf(vector);
-    const list =
-      vector.fault !== null
-        ? size <= 700 && faults.length < 2
-          ? faults
-          : null
-        : size <= 700 && small.length < 8
-          ? small
-          : size >= 2000 && size <= 6000 && large.length < 1
-            ? large
-            : null;
-    list?.push(vector);
+    const hasFloat = [...inputs, ...program.constants, ...(vector.outputs ?? [])].some(({ dtype }) => dtype === 'float32');
+    const kind =
+      size <= 700
+        ? vector.fault !== null
+          ? 'fault'
+          : hasFloat
+            ? 'float'
+            : 'other'
+        : size >= 1500 && size <= 4000 && vector.fault === null
+          ? 'large'
+          : null;
+    if (kind === null || rooms[kind] === 0) continue;
+    rooms[kind]--;
+    chosen.push(vector);
   }
-  return [...small, ...large, ...faults];
+  return chosen;
 }
 
 /** One step of gradient descent of a small network with softmax and cross entropy, as a model's program has it. */

@@ -19,7 +19,7 @@ import {
 import { executeOperation } from './reference/executor.ts';
 import { at, sizeOf, zeros } from './reference/layout.ts';
 import { floatOf } from './reference/math.ts';
-import { inferOutputs } from './shapes.ts';
+import { inferOutputs, sameShape } from './shapes.ts';
 
 /** Small integer generator (xorshift32 on a mixed seed); equal on every machine. */
 class Dice {
@@ -197,8 +197,9 @@ class Generator {
   /** A value that broadcasts with `x`: an existing one, or a fresh one with axes dropped or of extent 1, now and then one axis more. */
   partner(x: TensorType, dtype: DType = x.dtype, mood?: Mood): Draft {
     const { dice } = this;
+    const withItself = dice.chance(15);
     const same = this.drafts.filter(
-      ({ tensor }) => tensor.dtype === dtype && tensor.shape.length === x.shape.length && tensor.shape.every((e, a) => e === x.shape[a]),
+      ({ tensor }) => tensor.dtype === dtype && sameShape(tensor.shape, x.shape) && (withItself || tensor !== x),
     );
     if (mood === undefined && same.length > 0 && dice.chance(50)) return dice.pick(same);
     let shape = [...x.shape];
@@ -555,5 +556,5 @@ export function randomProgram(seed: number): RandomCase {
 
 /** A program of the one operation `primitive`, which never runs into a NaN unless `mayFault`. */
 export function randomOperation(primitive: PrimitiveName, seed: number, mayFault = false): RandomCase {
-  return generate(seed, primitive, 1, mayFault);
+  return generate(seed + 100_003 * primitives.indexOf(primitive), primitive, 1, mayFault);
 }

@@ -38,10 +38,10 @@ describe('conformance vectors', () => {
       expect(readJson(path), path).toEqual(JSON.parse(JSON.stringify(value)));
   });
 
-  it('cover every primitive with at least eight cases', () => {
+  it('cover every primitive with at least four cases', () => {
     for (const primitive of primitives) {
       const vectors = readVectors(readJson(`engine/${primitive}.json`));
-      expect(vectors.length, primitive).toBeGreaterThanOrEqual(8);
+      expect(vectors.length, primitive).toBeGreaterThanOrEqual(4);
       for (const { program } of vectors) expect(program.operations.map((operation) => operation.primitive)).toEqual([primitive]);
     }
   });
