@@ -16,8 +16,8 @@ function touch(buffer: Buffer, index: number): void {
   buffer.lastUse = Math.max(buffer.lastUse, index);
 }
 
-/** Sets the first and last instruction that needs each buffer. `keepInputs` holds inputs to the end of a run. */
-function findLives(plan: Plan, keepInputs: boolean): void {
+/** Sets the first and last instruction that needs each buffer. The first `state` outputs change places with inputs, so they live throughout, as inputs then do. */
+function findLives(plan: Plan, state: number): void {
   const end = plan.instructions.length;
   plan.instructions.forEach(({ reads, writes }, index) => {
     for (const buffer of reads) touch(buffer, index);
@@ -25,13 +25,16 @@ function findLives(plan: Plan, keepInputs: boolean): void {
   });
   for (const { buffer } of plan.inputs) {
     touch(buffer, -1);
-    if (keepInputs) touch(buffer, end);
+    if (state > 0) touch(buffer, end);
   }
   for (const { buffer } of plan.constants) {
     touch(buffer, -1);
     touch(buffer, end);
   }
-  for (const { buffer } of plan.outputs) touch(buffer, end);
+  plan.outputs.forEach(({ buffer }, index) => {
+    touch(buffer, end);
+    if (index < state) touch(buffer, -1);
+  });
 }
 
 /** Free byte ranges, sorted by start. */
@@ -81,8 +84,8 @@ class Space {
  * Gives every used buffer of `plan` its address from `start` on; returns the first free byte after them.
  * Throws PROGRAM_INVALID when they do not fit into one WebAssembly memory.
  */
-export function placeBuffers(plan: Plan, start: number, keepInputs: boolean): number {
-  findLives(plan, keepInputs);
+export function placeBuffers(plan: Plan, start: number, state: number): number {
+  findLives(plan, state);
   const used = plan.buffers.filter((buffer) => buffer.lastUse >= -1 && buffer.firstUse !== Infinity);
   const byStart = used.toSorted((a, b) => a.firstUse - b.firstUse);
   const byEnd = used.toSorted((a, b) => a.lastUse - b.lastUse);
