@@ -9,5 +9,6 @@ export { checkInputs } from './reference/inputs.ts';
 export { executeOperation, referenceExecutor, runOperations } from './reference/executor.ts';
 export * from './digest.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/executor.ts';
+export { type LoopingProgram, prepareLoop } from './wasm/loop.ts';
 export { type RandomCase, randomOperation, randomProgram } from './random-program.ts';
 export * from './vectors.ts';
