@@ -1,6 +1,9 @@
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer as createPlainServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { memoryBlobStore, memoryNonceStore } from '@muster/ports';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { memoryNonceStore } from '@muster/ports';
 import { cidOfBytes, type CidText, encodeCanonical, errorCatalogue, sealEnvelope } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +13,7 @@ import { connectCoordinator } from '../src/http/client.ts';
 import type { ReceivedEvent } from '../src/http/event-reader.ts';
 import { createEventStream } from '../src/http/event-stream.ts';
 import { toJsonText } from '../src/http/json.ts';
+import { openNonceStore } from '../src/sqlite/nonce-store.ts';
 import { fieldsOf, key, network, post, postSealed, startNetwork, stranger, type TestNetwork } from './http-network.ts';
 
 let net: TestNetwork;
@@ -91,6 +95,25 @@ describe('signed messages', () => {
     }
   });
 
+  it('are refused as replays by the next life of a coordinator too', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'muster-http-'));
+    const sealed = sealEnvelope(key, fieldsOf());
+    const codes: unknown[] = [];
+    for (const life of [1, 2]) {
+      const nonces = openNonceStore(join(folder, 'nonces.sqlite'));
+      const { server } = await startNetwork({ nonces });
+      const { status, json } = await post(server.url, sealed);
+      codes.push([life, status, JSON.stringify(json).includes('REQUEST_REPLAYED')]);
+      await server.close();
+      nonces.close();
+    }
+    expect(codes).toEqual([
+      [1, 200, false],
+      [2, 409, true],
+    ]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
   it('whose handler breaks answer INTERNAL without its message', async () => {
     const answer = await postSealed(url, key, { kind: 'broken' });
     expect(answer.status).toBe(500);
@@ -158,18 +181,19 @@ describe('public routes', () => {
   });
 });
 
-describe('connections', () => {
-  const raw = async (text: string, origin = url): Promise<string> =>
-    await new Promise((resolve) => {
-      const socket = connect(Number(new URL(origin).port), '127.0.0.1', () => socket.write(text));
-      let answer = '';
-      socket.on('data', (chunk) => {
-        answer += chunk.toString();
-      });
-      socket.on('close', () => resolve(answer));
-      socket.on('error', () => resolve(answer));
+/** What the server at `origin` answers to these characters. */
+const raw = async (text: string, origin: string): Promise<string> =>
+  await new Promise((resolve) => {
+    const socket = connect(Number(new URL(origin).port), '127.0.0.1', () => socket.write(text));
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk.toString();
     });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', () => resolve(answer));
+  });
 
+describe('connections', () => {
   it('that send nonsense, too long headers or half a request are closed, and the server lives', async () => {
     const strict = await startNetwork({ limits: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
     const origin = strict.server.url;
@@ -499,27 +523,81 @@ describe('client', () => {
     expect(count).toBe(1);
   });
 
-  it('counts a message as done whose answer was lost: the coordinator acts once', async () => {
-    const store = memoryBlobStore();
-    const nonces = memoryNonceStore();
+  /** A relay to `target` that delivers messages and loses the first answer, once `delivered` says that it was acted on. */
+  async function losingRelay(target: () => string, delivered: (answer: Promise<unknown>) => Promise<unknown>): Promise<string> {
     let lose = true;
-    const flaky = await startNetwork({ store, nonces });
-    const origin = await serve((request, response) => {
+    return await serve((request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       const relay = async (): Promise<void> => {
         const init = { method: 'POST', headers: { 'content-type': 'application/cbor' }, body: Buffer.concat(chunks) };
-        const answer = await fetch(flaky.server.url + (request.url ?? ''), init);
-        if (lose) request.socket.destroy();
-        else response.writeHead(answer.status).end(await answer.text());
-        lose = false;
+        const pending = fetch(target() + (request.url ?? ''), init);
+        if (lose) {
+          lose = false;
+          await delivered(pending);
+          request.socket.destroy();
+        } else {
+          const answer = await pending;
+          response.writeHead(answer.status).end(await answer.text());
+        }
       };
       request.on('end', () => void relay());
     });
-    expect(await connectCoordinator({ url: origin, key, network, ...quick }).message('echo', 'pay')).toBeNull();
-    expect(flaky.handled).toEqual(['pay']);
-    await expect(postSealed(flaky.server.url, key, { body: 'next' })).resolves.toMatchObject({ status: 200 });
-    await flaky.server.close();
+  }
+
+  it('counts a message as done whose answer was lost, once its handler has finished: the coordinator acts once', async () => {
+    const started = Promise.withResolvers<void>();
+    const finish = Promise.withResolvers<void>();
+    let acted = 0;
+    let replays = 0;
+    const slow = await startNetwork({
+      onRefused: ({ details }) => {
+        // The retry arrives while the first is still at work.
+        if (details['outcome'] === 'running' && ++replays === 2) finish.resolve();
+      },
+      signedRoutes: {
+        pay: async () => {
+          acted++;
+          started.resolve();
+          await finish.promise;
+          return 'paid';
+        },
+      },
+    });
+    const origin = await losingRelay(
+      () => slow.server.url,
+      async () => await started.promise,
+    );
+    expect(await connectCoordinator({ url: origin, key, network, ...quick }).message('pay', 1)).toBeNull();
+    expect([acted, replays]).toEqual([1, 2]);
+    await slow.server.close();
+  });
+
+  it('throws the refusal of a message whose answer was lost', async () => {
+    const origin = await losingRelay(
+      () => url,
+      async (answer) => await answer,
+    );
+    await expect(connectCoordinator({ url: origin, key, network, ...quick }).message('late', 1)).rejects.toMatchObject({
+      code: 'SUBMISSION_LATE',
+    });
+  });
+
+  it('throws REQUEST_REPLAYED where the coordinator restarted and cannot say what became of the message', async () => {
+    const nonces = memoryNonceStore();
+    const first = await startNetwork({ nonces });
+    const second = await startNetwork({ nonces });
+    const servers = [first.server.url, second.server.url];
+    let count = 0;
+    const origin = await losingRelay(
+      () => servers[count++] ?? '',
+      async (answer) => await answer,
+    );
+    const client = connectCoordinator({ url: origin, key, network, ...quick });
+    await expect(client.message('echo', 1)).rejects.toMatchObject({ code: 'REQUEST_REPLAYED', details: { outcome: 'unknown' } });
+    expect([first.handled.length, second.handled.length]).toEqual([1, 0]);
+    await first.server.close();
+    await second.server.close();
   });
 
   it('makes INTERNAL of codes it does not know and of answers that are none', async () => {

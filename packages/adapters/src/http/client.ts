@@ -2,8 +2,9 @@
  * A node's view of a coordinator over HTTP. Uses only `fetch`, so it also runs in a browser.
  *
  * Reads and uploads are retried after lost connections and passing failures (502–504), for as long as the caller's patience.
- * A message is retried only while it may be: as a new request if it surely never arrived, else as the same bytes, and an answer
- * of REQUEST_REPLAYED then means that it had arrived: it counts as done, and its answer is lost (null).
+ * A message is retried as a new request if it surely never arrived, else as the same bytes: if it had arrived, the coordinator
+ * says so (REQUEST_REPLAYED) and what became of it, and it counts as done, its answer lost (null), or as refused. If the coordinator
+ * no longer knows, because it restarted in between, REQUEST_REPLAYED is thrown: the caller looks, and sends anew if need be.
  * Nothing that arrives is trusted: blocks are checked against their ids, JSON is `unknown`.
  */
 import type { BlobStore, Clock, Entropy, NodeKey } from '@muster/ports';
@@ -19,7 +20,7 @@ import {
   parseCid,
   sealEnvelope,
 } from '@muster/protocol';
-import { readBody, toBase64Url } from './body.ts';
+import { chunksOf, readBody, toBase64Url } from './body.ts';
 import { readEvents, type ReceivedEvent } from './event-reader.ts';
 
 const maxJsonBytes = 16 * 1024 * 1024;
@@ -48,7 +49,7 @@ export interface CoordinatorClient {
   readonly url: string;
   /** The JSON of `GET /v1/<path>`. Throws the coordinator's coded error; PEER_UNREACHABLE. */
   get(path: string): Promise<unknown>;
-  /** Sends `body` signed as `kind`; the answer's JSON, null where it was lost (see above). Throws as `get`. */
+  /** Sends `body` signed as `kind`; the answer's JSON, null where it was lost (see above). Throws as `get`, and REQUEST_REPLAYED. */
   message(kind: string, body: unknown): Promise<unknown>;
   /** The coordinator's store: `get` verifies, `put` is signed. */
   readonly blobs: BlobStore;
@@ -77,7 +78,7 @@ export function connectCoordinator(options: ClientOptions): CoordinatorClient {
     const response = await fetch(`${base}${path}`, { ...init, signal: AbortSignal.timeout(attemptTimeoutMs), redirect: 'error' });
     return {
       status: response.status,
-      bytes: await readBody(response.body, response.body && response.headers.get('content-length'), maxBytes),
+      bytes: await readBody(response.body && chunksOf(response.body), response.body && response.headers.get('content-length'), maxBytes),
     };
   };
 
@@ -87,13 +88,14 @@ export function connectCoordinator(options: ClientOptions): CoordinatorClient {
     prepare: () => Promise<RequestInit>,
     maxBytes: number,
     retryable: (failure: unknown) => boolean,
+    lasting: (answer: Answer) => boolean = isLasting,
   ): Promise<Answer> => {
     const until = Date.now() + patienceMs;
     for (let pauseMs = backoffMs; ; pauseMs = Math.min(2 * pauseMs, 5000)) {
       let failure: unknown;
       try {
         const answer = await attempt(path, await prepare(), maxBytes);
-        if (answer.status < 502 || answer.status > 504) return answer;
+        if (lasting(answer)) return answer;
         failure = coded(answer);
       } catch (error) {
         failure = error;
@@ -142,12 +144,16 @@ export function connectCoordinator(options: ClientOptions): CoordinatorClient {
       if (sealed === null || !mayHaveArrived) sealed = await seal(kind, body);
       return { method: 'POST', headers: { 'content-type': 'application/cbor' }, body: new Uint8Array(sealed) };
     };
-    const answer = await persist('/v1/messages', prepare, maxJsonBytes, (failure) => {
-      if (failure instanceof MusterError) return false;
+    const retryable = (failure: unknown): boolean => {
+      if (failure instanceof MusterError) return failure.code === 'REQUEST_REPLAYED';
       if (!neverSent(failure)) mayHaveArrived = true;
       return true;
-    });
-    if (mayHaveArrived && answer.status >= 400 && coded(answer).code === 'REQUEST_REPLAYED') return null;
+    };
+    const lasting = (answer: Answer): boolean => isLasting(answer) && !(mayHaveArrived && replayedOutcome(answer) === 'running');
+    const answer = await persist('/v1/messages', prepare, maxJsonBytes, retryable, lasting);
+    const outcome = mayHaveArrived ? replayedOutcome(answer) : null;
+    if (outcome === 'accepted') return null;
+    if (isErrorCode(outcome)) throw new MusterError(outcome, `${kind} was refused; the answer with the reasons was lost`);
     return readJson(answer);
   };
 
@@ -193,6 +199,22 @@ export function connectCoordinator(options: ClientOptions): CoordinatorClient {
   };
 
   return { url: base, get, message, blobs, events: (signal) => readEvents({ url: `${base}/v1/events`, signal, patienceMs, backoffMs }) };
+}
+
+/** Whether trying again could not change the answer. */
+function isLasting({ status }: Answer): boolean {
+  return status < 502 || status > 504;
+}
+
+/** What became of a message that the coordinator says it has seen before; null for any other answer. */
+function replayedOutcome(answer: Answer): unknown {
+  if (answer.status !== errorCatalogue.REQUEST_REPLAYED.status) return null;
+  const { code, details } = coded(answer);
+  return code === 'REQUEST_REPLAYED' ? (details['outcome'] ?? null) : null;
+}
+
+function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(errorCatalogue, value);
 }
 
 async function rawRequest(): Promise<RequestInit> {
@@ -260,12 +282,8 @@ function coded(answer: Answer): MusterError {
   const code = fieldOf(error, 'code');
   const message = fieldOf(error, 'message');
   if (typeof code !== 'string' || typeof message !== 'string') return nothing;
-  const known = Object.hasOwn(errorCatalogue, code);
-  return new MusterError(
-    known ? (code as ErrorCode) : 'INTERNAL',
-    known ? message : `${code}: ${message}`,
-    detailsOf(fieldOf(error, 'details')),
-  );
+  const details = detailsOf(fieldOf(error, 'details'));
+  return isErrorCode(code) ? new MusterError(code, message, details) : new MusterError('INTERNAL', `${code}: ${message}`, details);
 }
 
 function fieldOf(value: unknown, name: string): unknown {

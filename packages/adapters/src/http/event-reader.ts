@@ -3,6 +3,7 @@
  */
 import { MusterError } from '@muster/protocol';
 import { createParser } from 'eventsource-parser';
+import { chunksOf } from './body.ts';
 
 export interface ReceivedEvent {
   readonly id: string;
@@ -67,7 +68,7 @@ async function* oneConnection(options: EventReaderOptions, lastId: string | null
       onEvent: ({ id, event, data }) => ready.push({ id: id ?? lastId ?? '', event: event ?? 'message', data: parseOrNull(data) }),
     });
     const decoder = new TextDecoder();
-    for await (const chunk of response.body) {
+    for await (const chunk of chunksOf(response.body)) {
       clearTimeout(watchdog);
       watchdog = setTimeout(() => silent.abort(), silenceMs);
       parser.feed(decoder.decode(chunk, { stream: true }));

@@ -31,6 +31,7 @@ import { fromBase64Url, readBody } from './body.ts';
 import { createEventStream, type StreamEvent } from './event-stream.ts';
 import { answerGateway } from './gateway.ts';
 import { errorResponse, jsonResponse, publicError } from './json.ts';
+import { createOutcomeMemory, type MessageOutcome } from './outcomes.ts';
 
 /** A request that was turned away. `node` and `kind` are null unless the signature held: nobody is blamed for what he did not sign. */
 export interface RefusedRequest {
@@ -210,7 +211,7 @@ function addGateway(app: App, options: ServerOptions, limits: ServerLimits): voi
           bytes: promised.bytes,
         });
       }
-      await claimNonce(envelope, options);
+      await claimNonce(envelope, options, () => 'unknown');
       await options.admitUpload?.(envelope.node, promised.bytes);
       const bytes = await bodyOf(context, promised.bytes);
       if (bytes.length !== promised.bytes || cidOfBytes(bytes, codecOf(cid)) !== cid) {
@@ -224,6 +225,7 @@ function addGateway(app: App, options: ServerOptions, limits: ServerLimits): voi
 
 function addMessages(app: App, options: ServerOptions, limits: ServerLimits): void {
   const kinds = Object.keys(options.signedRoutes);
+  const outcomes = createOutcomeMemory();
   app.post('/v1/messages', async (context) =>
     guarded(options, async (opened) => {
       const type = context.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
@@ -231,10 +233,19 @@ function addMessages(app: App, options: ServerOptions, limits: ServerLimits): vo
         throw new MusterError('SIGNATURE_MISSING', 'a message is a sealed envelope, content-type application/cbor');
       const envelope = open(await bodyOf(context, limits.maxMessageBytes), kinds, options, limits);
       opened(envelope);
-      await claimNonce(envelope, options);
+      const message = `${envelope.node}/${bytesToHex(envelope.nonce)}`;
+      await claimNonce(envelope, options, () => outcomes.of(message));
+      outcomes.record(message, 'running');
       const handler = Object.hasOwn(options.signedRoutes, envelope.kind) ? options.signedRoutes[envelope.kind] : undefined;
       if (handler === undefined) throw new MusterError('INTERNAL', `no handler for ${envelope.kind}`);
-      return jsonResponse((await handler(envelope)) ?? null);
+      try {
+        const answer = jsonResponse((await handler(envelope)) ?? null);
+        outcomes.record(message, 'accepted');
+        return answer;
+      } catch (error) {
+        outcomes.record(message, publicError(error).code);
+        throw error;
+      }
     }),
   );
 }
@@ -246,13 +257,13 @@ function open(sealed: Uint8Array, kinds: readonly string[], options: ServerOptio
   return openEnvelope(sealed, { network, kinds, verify, nowMs: options.clock.now(), windowMs, maxBytes: limits.maxMessageBytes });
 }
 
-/** Throws REQUEST_REPLAYED unless this is the first request with its nonce. */
-async function claimNonce(envelope: Envelope, options: ServerOptions): Promise<void> {
+/** Throws REQUEST_REPLAYED, with what became of the first, unless this is the first request with its nonce. */
+async function claimNonce(envelope: Envelope, options: ServerOptions, outcome: () => MessageOutcome): Promise<void> {
   const nonce = bytesToHex(envelope.nonce);
   // Twice the window: a clock that is set back does not let old requests in again.
   const forgetBeforeMs = options.clock.now() - 2 * (options.windowMs ?? defaultWindowMs);
   if (!(await options.nonces.claim(envelope.node, nonce, envelope.issuedAtMs, forgetBeforeMs))) {
-    throw new MusterError('REQUEST_REPLAYED', 'a request with this nonce was already accepted', { nonce });
+    throw new MusterError('REQUEST_REPLAYED', 'a request with this nonce was already received', { nonce, outcome: outcome() });
   }
 }
 
