@@ -1,0 +1,58 @@
+/** Timing of several candidates in one process, taken in turns so that a busy machine slows all of them alike. */
+
+/** One candidate; `run` does the work once and is awaited. */
+export interface Candidate {
+  readonly name: string;
+  readonly run: () => unknown;
+}
+
+/** One line of a suite. `peers` holds figures in the same unit, or why there is none. `ratio`: ours against the best peer, > 1 is faster. */
+export interface Row {
+  readonly bench: string;
+  readonly unit: string;
+  readonly ours: number;
+  readonly peers: Readonly<Record<string, number | string>>;
+  readonly ratio: number | null;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? Number.NaN;
+}
+
+/** Median milliseconds of one run of each candidate, over at least `repeats` turns and 1.5 s. Each is warmed up first. */
+export async function interleave(candidates: readonly Candidate[], repeats: number): Promise<Map<string, number>> {
+  const times = new Map(candidates.map(({ name }) => [name, [] as number[]]));
+  const warmUntil = performance.now() + 1000;
+  for (let turn = 0; turn < 3 || (turn < repeats && performance.now() < warmUntil); turn++) for (const { run } of candidates) await run();
+  const until = performance.now() + 1500;
+  for (let turn = 0; turn < repeats || (performance.now() < until && turn < 20 * repeats); turn++) {
+    for (const { name, run } of candidates) {
+      const start = performance.now();
+      await run();
+      times.get(name)?.push(performance.now() - start);
+    }
+  }
+  return new Map([...times].map(([name, values]) => [name, median(values)]));
+}
+
+/** A row of rates: `rate` turns milliseconds of one run into the unit, larger being better. `missing` names peers that could not run. */
+export function rateRow(
+  bench: string,
+  unit: string,
+  milliseconds: ReadonlyMap<string, number>,
+  rate: (ms: number) => number,
+  missing: Readonly<Record<string, string>>,
+): Row {
+  const round = (value: number): number => Math.round(value * 100) / 100;
+  const measured = [...milliseconds].filter(([name]) => name !== 'ours').map(([name, ms]) => [name, round(rate(ms))] as const);
+  const ours = round(rate(milliseconds.get('ours') ?? Number.NaN));
+  const best = Math.max(...measured.map(([, value]) => value));
+  return {
+    bench,
+    unit,
+    ours,
+    peers: { ...Object.fromEntries(measured), ...missing },
+    ratio: measured.length === 0 ? null : round(ours / best),
+  };
+}
