@@ -6,8 +6,8 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { engineFiles } from './engine-vectors.ts';
-import { protocolFiles } from './protocol-vectors.ts';
+import { engineFiles } from '../test/support/engine-vectors.ts';
+import { protocolFiles } from '../test/support/protocol-vectors.ts';
 
 const root = join(import.meta.dirname, '../../../vectors');
 let total = 0;

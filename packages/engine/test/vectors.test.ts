@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MusterError } from '@muster/protocol';
 import { describe, expect, it } from 'vitest';
-import { engineFiles } from '../scripts/engine-vectors.ts';
-import { protocolFiles } from '../scripts/protocol-vectors.ts';
+import { engineFiles } from './support/engine-vectors.ts';
+import { protocolFiles } from './support/protocol-vectors.ts';
 import {
   checkFunctionVector,
   checkVector,

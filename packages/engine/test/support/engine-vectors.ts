@@ -17,7 +17,7 @@ import {
   type Vector,
   writeFunctionVectors,
   writeVectors,
-} from '../src/index.ts';
+} from '../../src/index.ts';
 
 /** Operation and types of a program of one operation, for the name of a vector. */
 function describe(program: Program): string {
