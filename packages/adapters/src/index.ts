@@ -1,3 +1,5 @@
+export { addressOfKey } from './evm/account.ts';
+export { inProcessTransport } from './evm/in-process.ts';
 export {
   type DataFormat,
   importDataset,

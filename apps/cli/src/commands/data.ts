@@ -1,0 +1,103 @@
+/**
+ * `muster data …` and `muster model …`: what goes into the store before a job.
+ */
+import { resolve } from 'node:path';
+import { type DataFormat, type ImportOptions, installFastSha256, openFolderStore } from '@muster/adapters';
+import { decodeManifest } from '@muster/data';
+import { decodeProgram } from '@muster/engine';
+import { decodeModel } from '@muster/models';
+import { type CidText, MusterError, parseCid } from '@muster/protocol';
+import { reader } from '@muster/roles';
+import { buildFrom, storeDataset, storeModel } from '../jobs.ts';
+import type { Context } from './context.ts';
+
+export interface DataImportFlags {
+  readonly format?: string;
+  readonly name?: string;
+  readonly label?: string;
+  readonly test?: string;
+  readonly heldOut?: string;
+  readonly seed: string;
+  readonly context?: string;
+  readonly stride?: string;
+}
+
+const formats: readonly DataFormat[] = ['idx', 'csv', 'images', 'text'];
+
+function importOptions(flags: DataImportFlags): ImportOptions {
+  const format = formats.find((known) => known === flags.format);
+  if (flags.format !== undefined && format === undefined) throw usage('--format', formats.join(', '));
+  const number = (option: string, text: string, least: number): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least) throw usage(option, `an integer from ${least}`);
+    return value;
+  };
+  const fraction = flags.heldOut === undefined ? null : Number(flags.heldOut);
+  if (fraction !== null && !(fraction > 0 && fraction < 1)) throw usage('--held-out', 'a share between 0 and 1');
+  return {
+    ...(format === undefined ? {} : { format }),
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    ...(flags.test === undefined ? {} : { testPath: resolve(flags.test) }),
+    ...(fraction === null ? {} : { heldOut: { fraction, seed: number('--seed', flags.seed, 0) } }),
+    ...(flags.label === undefined ? {} : { csv: { label: /^-?\d+$/.test(flags.label) ? Number(flags.label) : flags.label } }),
+    ...(flags.context === undefined && flags.stride === undefined
+      ? {}
+      : {
+          text: {
+            ...(flags.context === undefined ? {} : { context: number('--context', flags.context, 1) }),
+            ...(flags.stride === undefined ? {} : { stride: number('--stride', flags.stride, 1) }),
+          },
+        }),
+  };
+}
+
+function usage(option: string, expected: string): MusterError {
+  return new MusterError('USAGE', `${option} must be ${expected}`, { option });
+}
+
+export async function dataImport({ paths, output }: Context, path: string, flags: DataImportFlags): Promise<void> {
+  installFastSha256();
+  const options = importOptions(flags);
+  const store = await openFolderStore(paths.store);
+  const { cid, records, bytes } = await storeDataset(resolve(path), options, 1, (block, codec) => store.put(block, codec), output);
+  output.event('data.imported', { dataset: cid, records, bytes }, `dataset ${cid}\n  ${records} records, ${bytes} bytes`);
+}
+
+export async function dataShow({ paths, output }: Context, cid: string): Promise<void> {
+  const store = await openFolderStore(paths.store);
+  const manifest = decodeManifest(await reader(store)(parseCid(cid)));
+  const { record, splits, name } = manifest;
+  const shown = splits.map((split) => ({ name: split.name, records: split.records, bytes: split.features.bytes + split.targets.bytes }));
+  output.line(`dataset "${name}"`);
+  output.line(`  record  ${record.feature.dtype}[${record.feature.shape.join(' × ')}] → ${record.target.kind}`);
+  for (const split of shown) output.line(`  ${split.name.padEnd(6)}  ${split.records} records, ${split.bytes} bytes`);
+  output.event('data.shown', { dataset: cid, name, record, splits: shown }, null);
+}
+
+export async function modelBuild({ paths, output }: Context, file: string): Promise<void> {
+  installFastSha256();
+  const built = await buildFrom(file, process.cwd());
+  const store = await openFolderStore(paths.store);
+  const cid = await storeModel(built, (bytes, codec) => store.put(bytes, codec));
+  const parameters = parameterCount(built.model.parameters);
+  output.event('model.built', { model: cid, name: built.model.name, parameters }, `model ${cid}\n  "${built.model.name}", ${parameters} parameters`);
+}
+
+export async function modelShow({ paths, output }: Context, text: string): Promise<void> {
+  const cid: CidText = parseCid(text);
+  const read = reader(await openFolderStore(paths.store));
+  const model = decodeModel(await read(cid));
+  output.line(`model "${model.name}", ${parameterCount(model.parameters)} parameters`);
+  for (const { name, dtype, shape } of model.parameters) output.line(`  ${name.padEnd(20)} ${dtype}[${shape.join(' × ')}]`);
+  const programs: Record<string, { readonly program: CidText; readonly operations: number }> = {};
+  for (const [role, program] of Object.entries(model.programs)) {
+    const { operations } = decodeProgram(await read(program));
+    programs[role] = { program, operations: operations.length };
+    output.line(`  ${role.padEnd(10)} ${String(operations.length).padStart(5)} operations  ${program}`);
+  }
+  output.event('model.shown', { model: cid, name: model.name, parameters: model.parameters, programs }, null);
+}
+
+const parameterCount = (parameters: readonly { readonly shape: readonly number[] }[]): number =>
+  parameters.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
+

@@ -1,0 +1,127 @@
+/**
+ * `muster job …`: submit, list, show, pause, resume, stop.
+ */
+import { dirname, resolve } from 'node:path';
+import { installFastSha256 } from '@muster/adapters';
+import { type CidText, type JobId, MusterError } from '@muster/protocol';
+import { asCid, buildFrom, type JobSettings, jobSpecOf, readJson, storeDataset, storeModel, submitJob } from '../jobs.ts';
+import { percent, shortId } from '../output.ts';
+import { connectOrganizer, type Context } from './context.ts';
+
+/** A job file: settings of the spec, with model and data by content id, path or description, and a budget in ether. */
+interface JobFile {
+  readonly name: string;
+  readonly model: unknown;
+  readonly dataset: string;
+  readonly seed: string | number;
+  readonly budgetEther: string | number;
+  readonly settings: Record<string, unknown>;
+}
+
+function decodeJobFile(value: unknown, path: string): JobFile {
+  const wrong = (field: string, expected: string): MusterError =>
+    new MusterError('JOB_INVALID', `${path}: field "${field}" must be ${expected}`, { file: path, field });
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong('(file)', 'a JSON object');
+  const { name, model, dataset, seed = 1, budgetEther = 1, ...settings } = value as Record<string, unknown>;
+  if (typeof name !== 'string' || name === '') throw wrong('name', 'text');
+  if (typeof dataset !== 'string') throw wrong('dataset', 'a content id or a path');
+  if (typeof model !== 'string' && (model === null || typeof model !== 'object')) throw wrong('model', 'a content id, a path or a model description');
+  if (typeof seed !== 'string' && typeof seed !== 'number') throw wrong('seed', 'a number or text');
+  if ((typeof budgetEther !== 'string' && typeof budgetEther !== 'number') || !/^\d+(\.\d{1,18})?$/.test(String(budgetEther))) {
+    throw wrong('budgetEther', 'an amount of ether with at most 18 decimals');
+  }
+  for (const field of Object.keys(settings)) if (!settingNames.has(field)) throw wrong(field, `one of the known fields: ${[...settingNames].join(', ')}`);
+  return { name, model, dataset, seed, budgetEther, settings };
+}
+
+const settingNames = new Set([
+  'rounds',
+  'tasks',
+  'redundancy',
+  'localSteps',
+  'digestInterval',
+  'split',
+  'slotState',
+  'minimumNodes',
+  'quorumPercent',
+  'commitTimeoutMs',
+  'revealTimeoutMs',
+  'verdictTimeoutMs',
+  'roundTimeoutMs',
+]);
+
+export function weiOf(amountEther: string | number): bigint {
+  const [whole = '0', fraction = ''] = String(amountEther).split('.');
+  return BigInt(whole) * 10n ** 18n + BigInt(fraction.padEnd(18, '0'));
+}
+
+export async function jobSubmit(context: Context, file: string): Promise<void> {
+  const { paths, output } = context;
+  installFastSha256();
+  const path = resolve(file);
+  const job = decodeJobFile(await readJson(path), path);
+  const { network, client, chain } = await connectOrganizer(paths);
+  const put = (bytes: Uint8Array, codec: 'raw' | 'dag-cbor'): Promise<CidText> => client.blobs.put(bytes, codec);
+  const folder = dirname(path);
+  const modelCid = typeof job.model === 'string' ? asCid(job.model) : null;
+  const model = modelCid ?? (await storeModel(await buildFrom(job.model, folder), put));
+  const dataset = asCid(job.dataset) ?? (await storeDataset(resolve(folder, job.dataset), {}, 1, put, output)).cid;
+  const spec = jobSpecOf({ ...job.settings, name: job.name, seed: job.seed, model, dataset } as JobSettings);
+  const id = await submitJob({
+    spec,
+    blobs: client.blobs,
+    chain,
+    coordinator: network.accounts.coordinator,
+    validator: network.accounts.validator,
+    budgetWei: weiOf(job.budgetEther),
+  });
+  output.event('job.submitted', { job: id, state: 'running', round: 0, rounds: spec.rounds, model, dataset }, `job ${id}\n  model   ${model}\n  dataset ${dataset}`);
+}
+
+interface JobSummary {
+  readonly job: JobId;
+  readonly name: string;
+  readonly state: string;
+  readonly round: number;
+  readonly rounds: number;
+  readonly phase: string | null;
+  readonly trainers: number;
+  readonly slashed: readonly string[];
+  readonly replaced: readonly string[];
+  readonly model: string | null;
+}
+
+export async function jobList({ paths, output }: Context): Promise<void> {
+  const { client } = await connectOrganizer(paths);
+  const { jobs } = (await client.get('jobs')) as { readonly jobs: readonly JobSummary[] };
+  if (jobs.length === 0) output.line('no jobs yet: submit one with `muster job submit <file>`');
+  for (const job of jobs) {
+    output.event('job.listed', { ...job }, `${job.job}  ${job.state.padEnd(9)}  round ${job.round}/${job.rounds}  ${job.name}`);
+  }
+  output.event('job.list', { count: jobs.length }, null);
+}
+
+export async function jobShow({ paths, output }: Context, id: JobId): Promise<void> {
+  const { client } = await connectOrganizer(paths);
+  const job = (await client.get(`jobs/${id}`)) as JobSummary & {
+    readonly checkpoints: readonly { readonly round: number; readonly checkpoint: string; readonly loss: number; readonly accuracy: number | null }[];
+  };
+  output.line(`job ${job.job}  "${job.name}"`);
+  output.line(`  state    ${job.state}${job.phase === null ? '' : `, round ${job.round} of ${job.rounds}: ${job.phase}`}`);
+  output.line(`  trainers ${job.trainers} present, ${job.slashed.length} slashed, ${job.replaced.length} slots replaced`);
+  for (const { round, loss, accuracy, checkpoint } of job.checkpoints) {
+    output.line(`  round ${String(round).padStart(3)}  loss ${loss.toFixed(4)}  accuracy ${percent(accuracy)}  ${shortId(checkpoint)}`);
+  }
+  output.event('job.shown', { ...job }, job.model === null ? null : `  model    ${job.model}`);
+}
+
+export async function jobControl({ paths, output }: Context, id: JobId, action: 'pause' | 'resume' | 'stop'): Promise<void> {
+  const { chain } = await connectOrganizer(paths);
+  const known = await chain.job(id);
+  if (known === null) throw new MusterError('JOB_UNKNOWN', `the chain has no job ${id}`, { job: id });
+  const call = ({ pause: 'pauseJob', resume: 'resumeJob', stop: 'cancelJob' } as const)[action];
+  await chain.send({ call, job: id });
+  if (action === 'stop') await chain.send({ call: 'withdraw' });
+  const job = await chain.job(id);
+  output.event(`job.${{ pause: 'paused', resume: 'resumed', stop: 'stopped' }[action]}`, { job: id, state: job?.status ?? null, round: job?.nextRound ?? null }, `job ${id} is ${job?.status}`);
+}

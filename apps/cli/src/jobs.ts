@@ -1,0 +1,188 @@
+/**
+ * Job files: what an organizer writes, and the job spec that follows from it.
+ *
+ * A job file may leave out what has a default; the spec that is hashed leaves out nothing.
+ */
+import { access, readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { importDataset, type ImportOptions } from '@muster/adapters';
+import { drawDigits, packDataset } from '@muster/data';
+import { buildModel, buildModelFromDefinition, type BuiltModel, decodeModelSpec, decodeTrainingSpec, type ModelDefinition } from '@muster/models';
+import type { BlobStore, ChainWriter } from '@muster/ports';
+import {
+  bytesToHex,
+  type CidText,
+  type Codec,
+  decodeLinked,
+  digestOf,
+  encodeCanonical,
+  encodeLinked,
+  type JobId,
+  type JobSpec,
+  keccakOfWords,
+  MusterError,
+  objectKinds,
+  parseCid,
+  type Root,
+  sha256,
+} from '@muster/protocol';
+import { loadMaterial, reader } from '@muster/roles';
+import { referenceExecutor } from '@muster/engine';
+import type { Output } from './output.ts';
+
+export type PutBlock = (bytes: Uint8Array, codec: Codec) => Promise<CidText>;
+
+/** 32-byte job seed from a number or text, so that the same word gives the same job everywhere. */
+export function seedOf(seed: string | number): Root {
+  return bytesToHex(sha256(encodeCanonical(['muster/job-seed/1', String(seed)]))) as Root;
+}
+
+const defaults = {
+  rounds: 10,
+  tasks: 8,
+  redundancy: 3,
+  localSteps: 32,
+  split: { kind: 'equal' },
+  slotState: 'reset',
+  quorumPercent: 80,
+  commitTimeoutMs: 60_000,
+  revealTimeoutMs: 30_000,
+  verdictTimeoutMs: 120_000,
+  roundTimeoutMs: 600_000,
+} as const;
+
+/** Fields of a spec that a job file may give; the rest follows from them. */
+export type JobSettings = Partial<Omit<JobSpec, 'version' | 'model' | 'dataset' | 'seed'>> & {
+  readonly name: string;
+  readonly model: CidText;
+  readonly dataset: CidText;
+  readonly seed: string | number;
+};
+
+/** The whole spec. Throws JOB_INVALID naming the field. */
+export function jobSpecOf(settings: JobSettings): JobSpec {
+  const redundancy = settings.redundancy ?? defaults.redundancy;
+  const localSteps = settings.localSteps ?? defaults.localSteps;
+  const value = {
+    version: 1,
+    ...defaults,
+    minimumNodes: redundancy,
+    digestInterval: Math.max(1, Math.ceil(Number(localSteps) / 4)),
+    ...settings,
+    seed: /^0x[0-9a-f]{64}$/.test(String(settings.seed)) ? settings.seed : seedOf(settings.seed),
+  };
+  try {
+    // Links are checked as links by the schema: it reads what will be stored.
+    const { bytes } = encodeLinked(value);
+    return decodeLinked(objectKinds.jobSpec, bytes);
+  } catch (cause) {
+    if (cause instanceof MusterError && cause.code === 'FIELD_INVALID') throw new MusterError('JOB_INVALID', cause.message, cause.details, { cause });
+    throw cause;
+  }
+}
+
+/** Builds the model that `source` names: a family's settings, a JSON file of them, or a jax-js module. */
+export async function buildFrom(source: unknown, baseFolder: string): Promise<BuiltModel> {
+  if (typeof source !== 'string') return await buildModel(decodeModelSpec(source));
+  const path = resolve(baseFolder, source);
+  if (!/\.(?:[cm]?js|ts|mts)$/.test(path)) return await buildModel(decodeModelSpec(await readJson(path)));
+  await requireFile(path, 'MODEL_INVALID');
+  const loaded = (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+  const { definition, training } = loaded;
+  if (definition === null || typeof definition !== 'object' || training === undefined) {
+    throw new MusterError('MODEL_INVALID', `${path} must export \`definition\` (a ModelDefinition) and \`training\` ({batchSize, evaluationBatch, optimizer})`, { file: path });
+  }
+  return await buildModelFromDefinition(definition as ModelDefinition, decodeTrainingSpec(training));
+}
+
+async function requireFile(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'): Promise<void> {
+  try {
+    await access(path);
+  } catch (cause) {
+    throw new MusterError(code, `cannot read ${path}`, { file: path }, { cause });
+  }
+}
+
+/** The JSON in a file. Throws JOB_INVALID naming the file and, where Node says it, the place. */
+export async function readJson(path: string): Promise<unknown> {
+  await requireFile(path, 'JOB_INVALID');
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new MusterError('JOB_INVALID', `${path} is not JSON: ${cause instanceof Error ? cause.message : ''}`, { file: path }, { cause });
+  }
+}
+
+export async function storeModel(model: BuiltModel, put: PutBlock): Promise<CidText> {
+  for (const { bytes } of model.objects) await put(bytes, 'dag-cbor');
+  return model.cid;
+}
+
+/** Imports the data at `path` with a progress bar, or draws digits where `path` is null. */
+export async function storeDataset(
+  path: string | null,
+  options: ImportOptions,
+  seed: number,
+  put: PutBlock,
+  output: Output,
+): Promise<{ readonly cid: CidText; readonly records: number; readonly bytes: number; readonly drawn: boolean }> {
+  if (path === null) {
+    const packed = packDataset(drawDigits({ seed, train: 8500, test: 1500 }));
+    for (const { bytes, codec } of packed.blocks) await put(bytes, codec);
+    const records = packed.manifest.splits.reduce((sum, split) => sum + split.records, 0);
+    return { cid: packed.cid, records, bytes: packed.bytes, drawn: true };
+  }
+  let bar = output.progress('reading', 1);
+  let stage = 'read';
+  try {
+    const imported = await importDataset(path, options, put, (progress) => {
+      if (progress.stage !== stage) {
+        bar.stop();
+        bar = output.progress('storing', progress.total);
+        stage = progress.stage;
+      }
+      bar.update(progress.done);
+    });
+    return { cid: imported.cid, records: imported.records, bytes: imported.bytes, drawn: false };
+  } finally {
+    bar.stop();
+  }
+}
+
+/** A content id as it stands, or null if `text` is something else (a path). */
+export function asCid(text: string): CidText | null {
+  try {
+    return parseCid(text.replace(/^artha:\/\//, ''));
+  } catch {
+    return null;
+  }
+}
+
+export interface SubmitOptions {
+  readonly spec: JobSpec;
+  readonly blobs: BlobStore;
+  /** The organizer's account. */
+  readonly chain: ChainWriter;
+  readonly coordinator: ChainWriter['account'];
+  readonly validator: ChainWriter['account'];
+  readonly budgetWei: bigint;
+}
+
+/** Checks that model and data fit, stores the spec, registers the model and submits the job with its escrow. */
+export async function submitJob(options: SubmitOptions): Promise<JobId> {
+  const { spec, blobs, chain, coordinator, validator, budgetWei } = options;
+  await loadMaterial(spec, reader(blobs), referenceExecutor);
+  const stored = encodeLinked(spec);
+  await blobs.put(stored.bytes, 'dag-cbor');
+  const specCid = digestOf(stored.cid);
+  // One model per job: its lineage is the job's checkpoints.
+  const { block } = await chain.head();
+  const modelId = keccakOfWords([specCid, chain.account, block]);
+  await chain.send({ call: 'registerModel', modelId, modelCid: digestOf(spec.model), datasetCid: digestOf(spec.dataset) });
+  const { rounds, tasks, redundancy } = spec;
+  const receipt = await chain.send({ call: 'submitJob', specCid, modelId, rounds, tasks, redundancy, coordinator, validator, budgetWei });
+  const submitted = receipt.events.find((event) => event.event === 'JobSubmitted');
+  if (submitted === undefined) throw new MusterError('INTERNAL', 'the chain took the job without saying its id');
+  return submitted.job;
+}

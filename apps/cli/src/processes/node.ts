@@ -1,0 +1,128 @@
+/**
+ * Trainer and validator processes: join a network, say hello, follow its events, work.
+ */
+import { join } from 'node:path';
+import {
+  connectAccount,
+  connectCoordinator,
+  type CoordinatorClient,
+  installFastSha256,
+  loadOrCreateAccountKey,
+  loadOrCreateNodeKey,
+  lockHome,
+  packCapabilities,
+} from '@muster/adapters';
+import { createWasmExecutor } from '@muster/engine';
+import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
+import { addressText, integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
+import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';
+import { createScheduler, type WakeableScheduler } from '../runtime.ts';
+
+export interface NodeProcessOptions {
+  /** Coordinator, `http://host:port`. */
+  readonly url: string;
+  /** Keys of this node. */
+  readonly home: string;
+  readonly role: 'trainer' | 'validator';
+  readonly dishonest: boolean;
+  /** Account key file; null: one of the node's own. */
+  readonly accountKey: string | null;
+  readonly report: Report;
+  readonly signal: AbortSignal;
+}
+
+/** Answer of `GET /v1/chain`. */
+const chainAnswer = struct({
+  chainPort: integer(1, 65_535),
+  chainId: integer(1),
+  contracts: struct({
+    nodeCertRegistry: addressText,
+    jobManager: addressText,
+    proofOfCompute: addressText,
+    modelRegistry: addressText,
+    faultVerifier: addressText,
+  }),
+  grantWei: text(80, /^[0-9]+$/),
+});
+
+const stakeWei = 10n ** 18n;
+const helloMs = 1000;
+const pollMs = 1000;
+const noSla = `0x${'0'.repeat(64)}` as Root;
+
+/** Works until the signal aborts. Throws NODE_INACTIVE when the stake is gone. */
+export async function runNodeProcess(options: NodeProcessOptions): Promise<void> {
+  const { url, home, role, report, signal } = options;
+  installFastSha256();
+  const lock = await lockHome(home);
+  try {
+    const key = await loadOrCreateNodeKey(join(home, 'node.key'));
+    const privateKey = await loadOrCreateAccountKey(options.accountKey ?? join(home, 'operator.account'));
+    const asking = connectCoordinator({ url, key: null, network: '', patienceMs: 3_600_000 });
+    const answer = chainAnswer(await asking.get('chain'), 'chain');
+    const info: ChainInfo = { chainId: answer.chainId, contracts: answer.contracts };
+    const rpc = new URL(url);
+    rpc.port = String(answer.chainPort);
+    const chain = await connectAccount({ rpcUrl: rpc.origin, info, privateKey });
+    const network = networkName(info.chainId, info.contracts.proofOfCompute);
+    const client = connectCoordinator({ url, key, network, patienceMs: 10_000 });
+    await register(options, client, chain, key);
+    report('node.ready', { node: key.node, role, operator: chain.account, coordinator: url });
+    const scheduler = createScheduler();
+    // Hello and events end with the signal; work may end earlier, by an error.
+    const background = Promise.all([sayHello(options, client), followEvents(client, scheduler, signal)]);
+    await Promise.race([work(options, client, chain, key, scheduler), background]);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Registers the node with its stake, unless it is registered already. */
+async function register({ role, report, signal }: NodeProcessOptions, client: CoordinatorClient, chain: ChainWriter, key: NodeKey): Promise<void> {
+  while (!signal.aborted) {
+    const known = await chain.node(key.node);
+    if (known !== null) {
+      if (known.operator !== chain.account) throw new MusterError('NODE_UNKNOWN', `node ${key.node} is registered by another account, ${known.operator}`, { node: key.node });
+      if (!known.active) throw new MusterError('NODE_INACTIVE', `node ${key.node} has lost its stake`, { node: key.node });
+      return;
+    }
+    if ((await chain.balance(chain.account)) < stakeWei) await client.message('fund', { account: chain.account });
+    const caps = packCapabilities({ hasGPU: false, hasTEE: false, diskGB: 1, bandwidthMbps: 10, computeUnits: 1 });
+    await chain.send({ call: 'registerNode', node: key.node, role, region: 'local', caps, slaId: noSla, stakeWei });
+    report('node.registered', { node: key.node, role, operator: chain.account, stakeWei });
+  }
+}
+
+async function sayHello({ role, report, signal }: NodeProcessOptions, client: CoordinatorClient): Promise<void> {
+  const { sleep } = createScheduler();
+  let trouble = '';
+  while (!signal.aborted) {
+    try {
+      await client.message('hello', { role });
+      if (trouble !== '') report('coordinator.back', {});
+      trouble = '';
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (reason !== trouble) report('coordinator.unreachable', { reason });
+      trouble = reason;
+    }
+    await sleep(helloMs, signal);
+  }
+}
+
+/** Wakes the worker at every event; while the stream cannot be had, the worker polls. */
+async function followEvents(client: CoordinatorClient, scheduler: WakeableScheduler, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      for await (const event of client.events(signal)) if (event.event !== '') scheduler.wake();
+    } catch {
+      await scheduler.sleep(pollMs, signal);
+    }
+  }
+}
+
+async function work(options: NodeProcessOptions, link: CoordinatorLink, chain: ChainWriter, key: NodeKey, scheduler: WakeableScheduler): Promise<void> {
+  const { role, report, signal, dishonest } = options;
+  const common = { link, chain, key, executor: await createWasmExecutor(), scheduler, report, signal, pollMs };
+  await (role === 'trainer' ? new Trainer({ ...common, dishonest }).run() : new Validator(common).run());
+}
