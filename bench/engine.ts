@@ -3,7 +3,7 @@
  * sums and use fused or relaxed operations; ours may not.
  */
 import { type Array as JaxArray, blockUntilReady, defaultDevice, init, jit, numpy } from '@jax-js/jax';
-import { prepareLoop, type Program, type Tensor, traceProgram, wasmExecutor } from '../packages/engine/src/index.ts';
+import { type NamedType, prepareLoop, type Program, type Tensor, traceProgram, wasmExecutor } from '../packages/engine/src/index.ts';
 import { type Candidate, interleave, rateRow, type Row } from './lib/measure.ts';
 import { stepProgram, stepTensors, trainStep } from './lib/mlp.ts';
 import { loadTf, type Tf, type TfTensor } from './lib/tfjs.ts';
@@ -19,7 +19,7 @@ function jaxStep(tensors: readonly Tensor[]): Candidate {
   return {
     name: 'jax-js',
     run: async () => {
-      const [w1, b1, w2, b2, loss] = compiled(...state, x.ref, y.ref) as JaxArray[];
+      const [w1, b1, w2, b2, loss] = compiled(...state, x.ref, y.ref);
       state = [w1, b1, w2, b2] as JaxArray[];
       await blockUntilReady(state);
       await (loss as JaxArray).data();
@@ -70,8 +70,8 @@ async function trainingRow(tf: Tf | string): Promise<Row> {
 }
 
 function productProgram(n: number): Program {
-  const square = { dtype: 'float32', shape: [n, n] } as const;
-  return traceProgram('product', (a, b) => [numpy.dot(a as JaxArray, b as JaxArray)], [{ name: 'a', ...square }, { name: 'b', ...square }], ['c']); // prettier-ignore
+  const inputs = ['a', 'b'].map((name): NamedType => ({ name, dtype: 'float32', shape: [n, n] }));
+  return traceProgram('product', (...[a, b]) => [numpy.dot(a as JaxArray, b as JaxArray)], inputs, ['c']);
 }
 
 async function productRow(n: number, tf: Tf | string): Promise<Row> {
@@ -79,7 +79,7 @@ async function productRow(n: number, tf: Tf | string): Promise<Row> {
     const data = Float32Array.from({ length: n * n }, (_, i) => Math.fround(Math.sin(seed * (i + 1))));
     return { dtype: 'float32', shape: [n, n], data };
   });
-  // A loop without state: inputs are copied in and the product out, as the peers' results are read out.
+  // Ours also copies both factors in; every candidate reads the product out.
   const prepared = wasmExecutor.prepare(productProgram(n));
   const [a, b] = tensors.map(jaxArray) as [JaxArray, JaxArray];
   const compiled = jit((x: JaxArray, y: JaxArray) => numpy.dot(x, y));

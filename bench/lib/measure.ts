@@ -36,6 +36,10 @@ export async function interleave(candidates: readonly Candidate[], repeats: numb
   return new Map([...times].map(([name, values]) => [name, median(values)]));
 }
 
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
 /** A row of rates: `rate` turns milliseconds of one run into the unit, larger being better. `missing` names peers that could not run. */
 export function rateRow(
   bench: string,
@@ -44,7 +48,6 @@ export function rateRow(
   rate: (ms: number) => number,
   missing: Readonly<Record<string, string>>,
 ): Row {
-  const round = (value: number): number => Math.round(value * 100) / 100;
   const measured = [...milliseconds].filter(([name]) => name !== 'ours').map(([name, ms]) => [name, round(rate(ms))] as const);
   const ours = round(rate(milliseconds.get('ours') ?? Number.NaN));
   const best = Math.max(...measured.map(([, value]) => value));
