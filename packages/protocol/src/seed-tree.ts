@@ -55,6 +55,18 @@ export function leafCount({ depth, fanout }: SeedTreeShape): number {
   return count;
 }
 
+/**
+ * The shallowest tree of `fanout` with at least `leaves` leaves. A larger fanout makes a leaf seed cheaper (fewer hashes) and the cover
+ * of a range longer (more seeds to send). Another shape gives other seeds, so a round names its shape. Throws FIELD_INVALID.
+ */
+export function shapeFor(leaves: number, fanout: number): SeedTreeShape {
+  if (!Number.isSafeInteger(leaves) || leaves < 1 || leaves > maxSeedLeaves)
+    throw invalid('leaves', `${leaves} is not an integer from 1 to 2^32`);
+  let shape = { depth: 0, fanout };
+  while (leafCount(shape) < leaves) shape = { depth: shape.depth + 1, fanout };
+  return shape;
+}
+
 /** Seed of child `index`: SHA-256("muster/seed/child/1" ‖ parent ‖ index as 4 big-endian bytes). */
 export function childSeed(parent: Uint8Array, index: number): Uint8Array {
   requireSeed(parent);

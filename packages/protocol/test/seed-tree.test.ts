@@ -12,6 +12,7 @@ import {
   leafSeed,
   leafSeedFromSubtree,
   type SeedTreeShape,
+  shapeFor,
 } from '../src/index.ts';
 
 const master = Uint8Array.from({ length: 32 }, (_, i) => i);
@@ -81,6 +82,14 @@ describe('seed tree', () => {
     );
   });
 
+  it('is as shallow as the number of leaves allows', () => {
+    expect(shapeFor(1, 2)).toEqual({ depth: 0, fanout: 2 });
+    expect(shapeFor(16, 2)).toEqual({ depth: 4, fanout: 2 });
+    expect(shapeFor(17, 2)).toEqual({ depth: 5, fanout: 2 });
+    expect(shapeFor(17, 16)).toEqual({ depth: 2, fanout: 16 });
+    expect(shapeFor(2 ** 32, 65_536)).toEqual({ depth: 2, fanout: 65_536 });
+  });
+
   it('refuses shapes, paths, ranges and seeds outside the limits', () => {
     const shape = { depth: 2, fanout: 2 };
     for (const wrong of [
@@ -95,6 +104,8 @@ describe('seed tree', () => {
       () => leafSeed(master, shape, 0.5),
       () => childSeed(master, -1),
       () => leafKey(new Uint8Array(16)),
+      () => shapeFor(0, 2),
+      () => shapeFor(5, 1),
       () => coverOf(shape, { start: 3, end: 2 }),
       () => coverOf(shape, { start: 0, end: 5 }),
     ]) {
