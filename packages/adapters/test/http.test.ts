@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memoryNonceStore } from '@muster/ports';
-import { cidOfBytes, type CidText, encodeCanonical, errorCatalogue, sealEnvelope } from '@muster/protocol';
+import { cidOfBytes, type CidText, encodeCanonical, errorCatalogue, MusterError, sealEnvelope } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { blobStoreCompliance } from '../../ports/compliance/blob-store.ts';
@@ -168,6 +168,18 @@ describe('public routes', () => {
     }
   });
 
+  it('report a damaged store to the coordinator and to the reader', async () => {
+    const cid = cidOfBytes(Uint8Array.of(1), 'raw');
+    const get = async (): Promise<never> => {
+      throw new MusterError('STORE_DAMAGED', 'damaged', { cid });
+    };
+    const damaged = await startNetwork({ store: { ...net.store, get } });
+    const client = connectCoordinator({ url: damaged.server.url, key: null });
+    await expect(client.blobs.get(cid)).rejects.toMatchObject({ code: 'STORE_DAMAGED', details: { cid } });
+    expect(damaged.faults.length).toBe(1);
+    await damaged.server.close();
+  });
+
   it('leave the rest to the fallback', async () => {
     const other = await startNetwork({ fallback: (request) => (request.url.endsWith('/page') ? new Response('page') : null) });
     expect(await (await fetch(`${other.server.url}/page`)).text()).toBe('page');
@@ -300,6 +312,26 @@ describe('events', () => {
     stream.keepAlive();
     stream.close();
     expect(stream.readers()).toBe(0);
+  });
+
+  it('close the connection of a reader that takes nothing, and of no other', async () => {
+    const busy = await startNetwork();
+    const port = Number(new URL(busy.server.url).port);
+    const idle = connect(port, '127.0.0.1', () => idle.write('GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n'));
+    idle.on('error', () => {});
+    idle.pause();
+    await expect.poll(() => busy.server.eventReaders()).toBe(1);
+    const client = connectCoordinator({ url: busy.server.url, key: null });
+    let count = 0;
+    for await (const { event } of client.events(new AbortController().signal)) {
+      // The idle reader's socket buffers fill first; how large they are is the system's affair.
+      if (++count === 2000 || (event === 'big' && busy.server.eventReaders() === 1)) break;
+      busy.server.broadcast({ event: 'big', data: 'x'.repeat(100_000) });
+    }
+    expect(count).toBeGreaterThan(10);
+    expect(count).toBeLessThan(2000);
+    idle.destroy();
+    await busy.server.close();
   });
 
   it('are refused to more readers than allowed, and readers that leave are forgotten', async () => {
