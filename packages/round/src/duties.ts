@@ -61,9 +61,7 @@ function workDuties(round: RoundState): Duty[] {
  */
 export function acceptedTasks(state: JobState, round: RoundState): AcceptedTask[] {
   const accepted = round.tasks.flatMap((task, index): AcceptedTask[] =>
-    task.accepted === null
-      ? []
-      : [{ task: index, weight: state.shardSizes[index] ?? 1, ...task.accepted }],
+    task.accepted === null ? [] : [{ task: index, weight: state.shardSizes[index] ?? 1, ...task.accepted }],
   );
   return 100 * accepted.length >= state.spec.quorumPercent * round.tasks.length ? accepted : [];
 }

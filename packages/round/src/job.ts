@@ -29,7 +29,11 @@ export function initialJobState(job: JobId, spec: JobSpec): JobState {
 }
 
 /** The next state, and the duties that are new in it. */
-export function stepJob(state: JobState, event: JobEvent, environment: StepEnvironment): { readonly state: JobState; readonly effects: readonly Duty[] } {
+export function stepJob(
+  state: JobState,
+  event: JobEvent,
+  environment: StepEnvironment,
+): { readonly state: JobState; readonly effects: readonly Duty[] } {
   const next = settle(applyEvent(state, event, environment.now), environment.now);
   if (next === state) return { state, effects: [] };
   const before = new Set(dutiesOf(state).map(dutyKey));
@@ -40,14 +44,17 @@ export function stepJob(state: JobState, event: JobEvent, environment: StepEnvir
 export function nextDeadline(state: JobState): number | null {
   const { round, spec } = state;
   if (round === null || round.phase !== 'work' || state.pausedAt !== null) return null;
-  const times = [round.startedAt + spec.roundTimeoutMs];
+  const overdueAt = round.startedAt + spec.roundTimeoutMs;
+  const times: number[] = [];
   for (const task of round.tasks) {
     if (task.phase === 'commit') {
+      times.push(overdueAt);
       for (const slot of task.slots) if (slot.phase === 'working') times.push(slot.since + spec.commitTimeoutMs);
-    } else if (task.phase === 'reveal') times.push(task.since + spec.revealTimeoutMs);
-    else if (task.phase === 'judge') times.push(task.since + spec.verdictTimeoutMs);
+    } else if (task.phase === 'closing') times.push(Math.max(overdueAt, task.since + spec.revealTimeoutMs));
+    else if (task.phase === 'reveal') times.push(task.since + spec.revealTimeoutMs);
+    else if (task.phase === 'judge') times.push(task.since + spec.verdictTimeoutMs, overdueAt);
   }
-  return Math.min(...times);
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 const emptyRound = (round: number): RoundState => ({
@@ -82,7 +89,9 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
     case 'jobPaused':
       return state.status === 'running' ? { ...state, status: 'paused', pausedAt: now } : state;
     case 'jobResumed':
-      return state.pausedAt === null ? state : { ...state, status: 'running', pausedAt: null, round: delayed(state.round, now - state.pausedAt) };
+      return state.pausedAt === null
+        ? state
+        : { ...state, status: 'running', pausedAt: null, round: delayed(state.round, now - state.pausedAt) };
     case 'jobStopped':
       return state.status === 'completed' ? state : { ...state, status: 'stopped', round: null };
     case 'jobCompleted':
@@ -259,13 +268,15 @@ function settleTask(
         return openReveal(assigned, now);
       }
       const stuck = assigned.slots.every((slot) => slot.phase === 'committed' || (slot.substitute === null && slotDue(state, slot, now)));
-      if (!stuck) return assigned;
+      if (!stuck && !overdue) return assigned;
       const any = assigned.slots.some((slot) => slot.phase === 'committed');
-      return { ...assigned, phase: any ? 'closing' : 'judge', since: now };
+      const slots = assigned.slots.map((slot) => (slot.substitute === null ? slot : { ...slot, substitute: null }));
+      return { ...assigned, slots, phase: any ? 'closing' : 'judge', since: now };
     }
     case 'closing':
       if (task.slots.length === spec.redundancy && task.slots.every((slot) => slot.phase === 'committed')) return openReveal(task, now);
-      return overdue ? { ...task, phase: 'judge', since: now } : task;
+      // Whoever committed gets the time to reveal, even if the round is over.
+      return overdue && now >= task.since + spec.revealTimeoutMs ? { ...task, phase: 'judge', since: now } : task;
     case 'reveal': {
       const late = now >= task.since + spec.revealTimeoutMs;
       const opened: TaskState = {
@@ -278,7 +289,9 @@ function settleTask(
       };
       const result = validateTask(opened, spec.redundancy);
       if (result === null) return opened.slots.every((slot, index) => slot === task.slots[index]) ? task : opened;
-      return result === 'judge' ? { ...opened, phase: 'judge', since: now } : { ...opened, phase: 'accepted', since: now, accepted: result };
+      return result === 'judge'
+        ? { ...opened, phase: 'judge', since: now }
+        : { ...opened, phase: 'accepted', since: now, accepted: result };
     }
     case 'judge': {
       const judged = acceptVerdict(task, spec.redundancy);
