@@ -14,7 +14,7 @@ import type { Abi } from 'viem';
 export const contractNames = ['NodeCertRegistry', 'AIJobManager', 'ProofOfCompute', 'SignedVerdictVerifier', 'ModelRegistry'] as const;
 
 /** Compiler settings. `cancun` is the newest EVM that the embedded chain, anvil and Hardhat all run by default. */
-export const compilerSettings = { evmVersion: 'cancun', viaIR: true, optimizer: { enabled: true, runs: 1000 } } as const;
+export const compilerSettings = { evmVersion: 'cancun', optimizer: { enabled: true, runs: 1000 } } as const;
 
 export interface CompiledContract {
   readonly abi: Abi;

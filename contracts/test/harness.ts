@@ -4,11 +4,14 @@
  * Tests use the same adapter as everybody else, so every contract test is also one of the adapter. Not for timing: see bench.
  */
 import { createHardhatRuntimeEnvironment } from 'hardhat/hre';
-import { concat, custom, keccak256, type Hex, toHex, type Transport } from 'viem';
+import type { Abi, ContractFunctionArgs, ContractFunctionName, Hex, Transport } from 'viem';
+import { concat, custom, encodeDeployData, encodeFunctionData, keccak256, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { connectAccount, connectChain, deployContracts } from '@muster/adapters';
 import type { ChainInfo, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
-import { assignmentLeaf, commitmentOf, type JobId, type NodeId, type Root, MusterError } from '@muster/protocol';
+import { type Address, assignmentLeaf, commitmentOf, type JobId, type NodeId, type Root, MusterError } from '@muster/protocol';
+import { openConnection } from '../../packages/adapters/src/evm/contracts/connection.ts';
+import { AccountSender } from '../../packages/adapters/src/evm/contracts/transactions.ts';
 import config from '../hardhat.config.ts';
 
 export const ether = 10n ** 18n;
@@ -44,7 +47,10 @@ export async function startTestChain(): Promise<TestChain> {
   const connection = await environment.network.connect();
   const request = (method: string, params: readonly unknown[] = []): Promise<unknown> =>
     connection.provider.request({ method, params: [...params] });
-  const transport = custom({ request: ({ method, params }: { method: string; params?: unknown[] }) => request(method, params) });
+  const transport = custom(
+    { request: ({ method, params }: { method: string; params?: unknown[] }) => request(method, params) },
+    { retryCount: 0 },
+  );
   const receiver = privateKeyToAccount(keyOf(ACCOUNTS - 1)).address.toLowerCase() as ChainWriter['account'];
   const info = await deployContracts({ transport, privateKey: keyOf(0), minStakeWei, slashReceiver: receiver, pollMs: 1 });
   const actors = new Map<number, Promise<ChainWriter>>();
@@ -88,6 +94,46 @@ export async function refusal(call: Promise<unknown>): Promise<Record<string, un
     throw error;
   }
   throw new Error('the call was not refused');
+}
+
+/** A call of any contract function by actor `index`, for what the chain port does not offer. Refusals as the adapter tells them. */
+export async function execute<const A extends Abi, F extends ContractFunctionName<A, 'nonpayable' | 'payable'>>(
+  chain: TestChain,
+  index: number,
+  call: {
+    readonly to: Address;
+    readonly abi: A;
+    readonly functionName: F;
+    readonly args: ContractFunctionArgs<A, 'nonpayable' | 'payable', F>;
+  },
+  valueWei = 0n,
+): Promise<void> {
+  const { abi, functionName, args } = call as { abi: Abi; functionName: string; args: readonly unknown[] };
+  await sender(chain, index).send(functionName, { to: call.to, data: encodeFunctionData({ abi, functionName, args }), valueWei });
+}
+
+/** Creates a contract as actor `index`. */
+export async function create(
+  chain: TestChain,
+  index: number,
+  contract: { readonly abi: Abi; readonly bytecode: Hex },
+  args: readonly unknown[],
+): Promise<Address> {
+  const { abi, bytecode } = contract;
+  const { created } = await sender(chain, index).send('creating', {
+    to: null,
+    data: encodeDeployData({ abi, bytecode, args }),
+    valueWei: 0n,
+  });
+  return (created ?? '0x').toLowerCase() as Address;
+}
+
+function sender(chain: TestChain, index: number): AccountSender {
+  return new AccountSender(
+    openConnection({ transport: chain.transport, pollMs: 1 }),
+    chain.info.chainId,
+    privateKeyToAccount(chain.keyOf(index)),
+  );
 }
 
 /** Roots and proofs of an assignment tree: sorted pairs, keccak, a leaf without a pair moves up. */

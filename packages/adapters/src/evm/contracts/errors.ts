@@ -54,9 +54,11 @@ export function revertDataOf(error: unknown): Hex | null {
   return null;
 }
 
-/** The message of a JSON-RPC error answer, or null where no answer came at all. */
+/** The message of a JSON-RPC error answer, or of an HTTP one that says the request is at fault; null where no answer came at all. */
 export function rpcRefusalOf(error: unknown): string | null {
   for (const link of chainOf(error)) {
+    const status = link['status'];
+    if (typeof status === 'number' && status >= 400 && status < 500 && status !== 408 && status !== 429) return `HTTP status ${status}`;
     if (typeof link['code'] !== 'number' || typeof link['message'] !== 'string') continue;
     // viem gives its wrapper of any failure code −1; the answer itself is further down.
     if (link['code'] === -1) continue;
