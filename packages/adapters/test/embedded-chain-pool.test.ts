@@ -113,8 +113,8 @@ describe('taking transactions', () => {
   });
 
   test('the queue of held-back transactions is bounded per account', async () => {
-    for (let nonce = 1; nonce <= 32; nonce++) await send(await sign(alice, { nonce }));
-    expect((await error(await sign(alice, { nonce: 33 }))).message).toContain('nonce too high');
+    for (let nonce = 1; nonce <= 64; nonce++) await send(await sign(alice, { nonce }));
+    expect((await error(await sign(alice, { nonce: 65 }))).message).toContain('nonce too high');
     await send(await sign(bob, { nonce: 0 }));
   });
 

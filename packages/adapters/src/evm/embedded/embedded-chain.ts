@@ -4,10 +4,14 @@
  * docs/spec/06-embedded-chain.md says what it is and is not. Whoever runs it is trusted with order, time and randomness.
  */
 import { randomBytes } from 'node:crypto';
+import { createBlockFromRLP, type Block } from '@ethereumjs/block';
+import type { Common } from '@ethereumjs/common';
+import { KECCAK256_RLP } from '@ethereumjs/util';
 import { MusterError } from '@muster/protocol';
 import type { Clock } from '@muster/ports';
-import { chainRules } from './machine.ts';
+import { blockOptions, chainRules } from './machine.ts';
 import { createMethods } from './methods.ts';
+import { hexOf } from './params.ts';
 import { internalError, invalidRequest, RpcError } from './rpc-error.ts';
 import { Sequencer, type GenesisAccount } from './sequencer.ts';
 import { ChainStore } from './store.ts';
@@ -50,7 +54,7 @@ export async function openEmbeddedChain(options: EmbeddedChainOptions): Promise<
       path,
       JSON.stringify({ chainId, genesis: genesis.map((account) => [account.address, account.balanceWei.toString(), account.code ?? '']) }),
     );
-    checkWhole(store, path);
+    checkWhole(store, path, common);
     const sequencer = await Sequencer.open({
       store,
       common,
@@ -112,10 +116,21 @@ function checkIdentity(store: ChainStore, path: string, identity: string): void 
   }
 }
 
-/** Blocks are numbered without a hole and the head's state is there. */
-function checkWhole(store: ChainStore, path: string): void {
+/** Blocks are numbered without a hole, the head is the block it says it is, and its state is there. */
+function checkWhole(store: ChainStore, path: string, common: Common): void {
   const head = store.head();
-  if (head !== null && store.blockCount() !== head.number + 1) {
-    throw new MusterError('STORE_DAMAGED', `${path} lacks blocks before ${head.number}`, { path, block: head.number });
+  if (head === null) return;
+  const damaged = (what: string, cause?: unknown): MusterError =>
+    new MusterError('STORE_DAMAGED', `${path} ${what}`, { path, block: head.number }, { cause });
+  if (store.blockCount() !== head.number + 1) throw damaged(`lacks blocks before ${head.number}`);
+  let block: Block;
+  try {
+    block = createBlockFromRLP(head.rlp, blockOptions(common));
+  } catch (error) {
+    throw damaged(`holds an unreadable block ${head.number}`, error);
   }
+  if (hexOf(block.hash()) !== hexOf(head.hash)) throw damaged(`holds another block ${head.number} than its hash says`);
+  const { stateRoot } = block.header;
+  const isEmpty = hexOf(stateRoot) === hexOf(KECCAK256_RLP);
+  if (!isEmpty && store.node(hexOf(stateRoot).slice(2)) === undefined) throw damaged(`lacks the state of block ${head.number}`);
 }

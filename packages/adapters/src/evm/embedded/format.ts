@@ -4,7 +4,7 @@
 import type { Block } from '@ethereumjs/block';
 import { isAccessList2930Tx, isFeeMarket1559Tx, type TypedTransaction } from '@ethereumjs/tx';
 import { hexOf, quantity, type Hex } from './params.ts';
-import type { StoredLog, StoredTransaction } from './store.ts';
+import type { StoredBlock, StoredLog, StoredTransaction } from './store.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -77,7 +77,7 @@ export function transactionJson(tx: TypedTransaction, inclusion: Inclusion | nul
   };
 }
 
-export function logJson(log: StoredLog, blockHash: Uint8Array, timestamp: bigint): JsonObject {
+export function logJson(log: StoredLog, blockHash: Uint8Array, timestamp: number): JsonObject {
   return {
     address: hexOf(log.address),
     topics: log.topics.map(hexOf),
@@ -92,8 +92,8 @@ export function logJson(log: StoredLog, blockHash: Uint8Array, timestamp: bigint
   };
 }
 
-export function receiptJson(stored: StoredTransaction, tx: TypedTransaction, logs: readonly StoredLog[], block: Block): JsonObject {
-  const blockHash = block.hash();
+export function receiptJson(stored: StoredTransaction, tx: TypedTransaction, logs: readonly StoredLog[], block: StoredBlock): JsonObject {
+  const blockHash = block.hash;
   return {
     transactionHash: hexOf(stored.hash),
     transactionIndex: quantity(stored.position),
@@ -108,6 +108,6 @@ export function receiptJson(stored: StoredTransaction, tx: TypedTransaction, log
     cumulativeGasUsed: quantity(stored.cumulativeGas),
     effectiveGasPrice: quantity(stored.gasPrice),
     logsBloom: hexOf(stored.bloom),
-    logs: logs.map((log) => logJson(log, blockHash, block.header.timestamp)),
+    logs: logs.map((log) => logJson(log, blockHash, block.timestamp)),
   };
 }

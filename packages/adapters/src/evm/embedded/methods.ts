@@ -6,14 +6,14 @@
  */
 import { createBlockFromRLP, type Block } from '@ethereumjs/block';
 import { createTxFromRLP, type TypedTransaction } from '@ethereumjs/tx';
-import { call, estimateGas, type CallContext } from './calls.ts';
+import { call, estimateGas, inTurn, type CallContext } from './calls.ts';
 import { blockJson, logJson, receiptJson, transactionJson, type JsonObject } from './format.ts';
 import { blockOptions, readAccount, readCode, readStorage } from './machine.ts';
 import * as params from './params.ts';
 import { hexOf, quantity, type BlockTag, type Hex } from './params.ts';
 import { invalidParams, limitExceeded, methodNotFound, refused } from './rpc-error.ts';
 import type { Sequencer } from './sequencer.ts';
-import type { ChainStore, StoredTransaction } from './store.ts';
+import type { ChainStore, StoredBlock, StoredTransaction } from './store.ts';
 import { MAX_TRANSACTION_BYTES } from './transaction-rules.ts';
 
 /** Most logs one eth_getLogs answers; more is refused with −32005, so that clients ask for shorter ranges. */
@@ -27,6 +27,7 @@ export function createMethods(sequencer: Sequencer, store: ChainStore): (method:
   const { common } = sequencer;
   const chainId = quantity(common.chainId());
   const read = store.node;
+  const turn = inTurn();
   const blockHash = (number: number): Uint8Array | null => store.block(number)?.hash ?? null;
   const decodeBlock = (rlp: Uint8Array): Block => createBlockFromRLP(rlp, blockOptions(common));
   const decodeTx = (raw: Uint8Array): TypedTransaction => createTxFromRLP(raw, { common });
@@ -51,7 +52,7 @@ export function createMethods(sequencer: Sequencer, store: ChainStore): (method:
     return { common, read, blockHash, stateRoot: block.header.stateRoot, environment };
   };
 
-  const receipt = (stored: StoredTransaction, block: Block): JsonObject =>
+  const receipt = (stored: StoredTransaction, block: StoredBlock): JsonObject =>
     receiptJson(stored, decodeTx(stored.raw), store.logsOf(stored.block, stored.position), block);
 
   const number = (tag: BlockTag): number => (typeof tag === 'number' ? tag : Number(sequencer.head.header.number));
@@ -84,12 +85,12 @@ export function createMethods(sequencer: Sequencer, store: ChainStore): (method:
     },
     eth_getTransactionReceipt: ([hash]) => {
       const stored = store.transaction(params.hashParam(hash));
-      const block = stored === null ? null : find(stored.block);
+      const block = stored === null ? null : store.block(stored.block);
       return stored === null || block === null ? null : receipt(stored, block);
     },
     eth_getBlockReceipts: ([tag]) => {
-      const block = find(params.blockParam(tag));
-      return block === null ? null : store.transactionsOf(Number(block.header.number)).map((stored) => receipt(stored, block));
+      const block = store.block(Number(existing(tag).header.number));
+      return block === null ? null : store.transactionsOf(block.number).map((stored) => receipt(stored, block));
     },
     eth_getTransactionCount: async ([value, tag]) => {
       const address = params.addressParam(value);
@@ -105,12 +106,12 @@ export function createMethods(sequencer: Sequencer, store: ChainStore): (method:
     },
     eth_call: async ([request, tag, overrides]) => {
       if (overrides !== undefined && overrides !== null) throw invalidParams('state overrides are not supported');
-      return hexOf(await call(context(tag), params.callParam(request)));
+      return hexOf(await turn(() => call(context(tag), params.callParam(request))));
     },
     // Estimates are for the transaction that is sent next, so they see the time of the next block.
     eth_estimateGas: async ([request, tag, overrides]) => {
       if (overrides !== undefined && overrides !== null) throw invalidParams('state overrides are not supported');
-      return quantity(await estimateGas(context(tag ?? 'pending'), params.callParam(request)));
+      return quantity(await turn(() => estimateGas(context(tag ?? 'pending'), params.callParam(request))));
     },
     eth_sendRawTransaction: async ([raw]) =>
       hexOf(await sequencer.submit(params.dataParam(raw, 'transaction', { limit: MAX_TRANSACTION_BYTES }))),
@@ -125,15 +126,11 @@ export function createMethods(sequencer: Sequencer, store: ChainStore): (method:
       if (from > to) throw invalidParams('invalid block range: fromBlock is after toBlock');
       const logs = store.logs(filter, from, to, MAX_LOGS + 1);
       if (logs.length > MAX_LOGS) throw limitExceeded(`query returned more than ${MAX_LOGS} results; ask for fewer blocks`);
-      const blocks = new Map<number, { readonly hash: Uint8Array; readonly timestamp: bigint }>();
+      const blocks = new Map<number, StoredBlock | null>();
       return logs.map((log) => {
-        let block = blocks.get(log.block);
-        if (block === undefined) {
-          const whole = find(log.block);
-          block = { hash: whole?.hash() ?? new Uint8Array(32), timestamp: whole?.header.timestamp ?? 0n };
-          blocks.set(log.block, block);
-        }
-        return logJson(log, block.hash, block.timestamp);
+        const block = blocks.get(log.block) ?? store.block(log.block);
+        blocks.set(log.block, block);
+        return logJson(log, block?.hash ?? new Uint8Array(32), block?.timestamp ?? 0);
       });
     },
     eth_feeHistory: ([countValue, newest, percentiles]) => {

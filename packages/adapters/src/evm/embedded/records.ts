@@ -24,7 +24,6 @@ export function recordsOf(block: Block, executed: readonly Executed[]): { transa
       gasPrice: 'gasPrice' in tx ? tx.gasPrice : tx.getEffectivePriorityFee(0n),
       bloom: result.bloom.bitvector,
       created: tx.to === undefined ? (result.createdAddress?.bytes ?? null) : null,
-      firstLog: logs.length,
     });
     for (const [address, topics, data] of result.receipt.logs) {
       logs.push({ block: number, index: logs.length, transaction: hash, position, address, topics, data });

@@ -16,11 +16,11 @@ import { hexOf } from './params.ts';
 import { Pool, type Waiting } from './pool.ts';
 import { recordsOf } from './records.ts';
 import { refused } from './rpc-error.ts';
-import type { ChainStore } from './store.ts';
+import type { ChainStore, StoredBlock } from './store.ts';
 import { checkAffordable, decodeTransaction, translateRefusal } from './transaction-rules.ts';
 
 export const MAX_BLOCK_TRANSACTIONS = 50;
-const POOL_LIMITS = { ready: 1000, heldPerAccount: 32, held: 256 };
+const POOL_LIMITS = { ready: 1000, heldPerAccount: 64, held: 512 };
 
 export interface GenesisAccount {
   /** 20 bytes, 0x-hex. */
@@ -64,8 +64,8 @@ export class Sequencer {
   /** Continues the stored chain, or starts one with the genesis accounts. */
   static async open(options: SequencerOptions): Promise<Sequencer> {
     const { store, common } = options;
-    const stored = store.head();
-    const head = stored === null ? await writeGenesis(options) : createBlockFromRLP(stored.rlp, blockOptions(common));
+    const newest = store.head();
+    const head = newest === null ? await writeGenesis(options) : createBlockFromRLP(newest.rlp, blockOptions(common));
     const machine = await createMachine(common, store.node, head.header.stateRoot, (number) => store.block(number)?.hash ?? null);
     const sequencer = new Sequencer(options, machine, head);
     await sequencer.resumeHeld();
@@ -227,7 +227,7 @@ export class Sequencer {
       const block = await sealBlock(header, executed, stateRoot, this.common);
       const records = recordsOf(block, executed);
       this.store.append({
-        block: { number: Number(block.header.number), hash: block.hash(), rlp: block.serialize() },
+        block: stored(block),
         ...records,
         nodes: nodes.takeReachable(stateRoot),
         released: executed.filter(({ waiting }) => waiting.held).map(({ tx }) => tx.hash()),
@@ -262,6 +262,13 @@ const nobodyAsks = (): void => undefined;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+const stored = (block: Block): StoredBlock => ({
+  number: Number(block.header.number),
+  hash: block.hash(),
+  timestamp: Number(block.header.timestamp),
+  rlp: block.serialize(),
+});
+
 async function writeGenesis(options: SequencerOptions): Promise<Block> {
   const { store, common } = options;
   const { state, nodes } = await createMachine(common, store.node, null, () => null);
@@ -274,7 +281,7 @@ async function writeGenesis(options: SequencerOptions): Promise<Block> {
   const header = openHeader(null, Math.floor(options.now() / 1000), new Uint8Array(32));
   const block = await sealBlock(header, [], stateRoot, common);
   store.append({
-    block: { number: 0, hash: block.hash(), rlp: block.serialize() },
+    block: stored(block),
     transactions: [],
     logs: [],
     nodes: nodes.takeReachable(stateRoot),

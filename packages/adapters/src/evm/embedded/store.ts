@@ -11,6 +11,8 @@ import type { LogFilter } from './params.ts';
 export interface StoredBlock {
   readonly number: number;
   readonly hash: Uint8Array;
+  /** Seconds since 1970. */
+  readonly timestamp: number;
   /** RLP of the whole block. */
   readonly rlp: Uint8Array;
 }
@@ -27,8 +29,6 @@ export interface StoredTransaction {
   readonly gasPrice: bigint;
   readonly bloom: Uint8Array;
   readonly created: Uint8Array | null;
-  /** Index in the block of the first log of this transaction. */
-  readonly firstLog: number;
 }
 
 export interface StoredLog {
@@ -60,11 +60,11 @@ const CACHED_NODES = 50_000;
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
-CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, rlp BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, time INTEGER NOT NULL, rlp BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS transactions (
   hash BLOB PRIMARY KEY, block INTEGER NOT NULL, position INTEGER NOT NULL, raw BLOB NOT NULL, sender BLOB NOT NULL,
   status INTEGER NOT NULL, gas_used INTEGER NOT NULL, cumulative_gas INTEGER NOT NULL, gas_price TEXT NOT NULL, bloom BLOB NOT NULL,
-  created BLOB, first_log INTEGER NOT NULL, UNIQUE (block, position)) WITHOUT ROWID, STRICT;
+  created BLOB, UNIQUE (block, position)) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS logs (
   block INTEGER NOT NULL, log INTEGER NOT NULL, tx BLOB NOT NULL, position INTEGER NOT NULL, address BLOB NOT NULL,
   topic0 BLOB, topic1 BLOB, topic2 BLOB, topic3 BLOB, data BLOB NOT NULL, PRIMARY KEY (block, log)) WITHOUT ROWID, STRICT;
@@ -83,16 +83,7 @@ export class ChainStore {
 
   /** Opens or creates the file. Throws HOME_LOCKED while another process has it, STORE_DAMAGED where it is not such a file. */
   constructor(path: string) {
-    try {
-      this.database = new DatabaseSync(path);
-      this.database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768;');
-      this.database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT;`);
-    } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      throw /locked|busy/i.test(text)
-        ? new MusterError('HOME_LOCKED', `another process has the chain ${path} open`, { path }, { cause: error })
-        : new MusterError('STORE_DAMAGED', `cannot open the chain ${path}: ${text}`, { path }, { cause: error });
-    }
+    this.database = openDatabase(path);
     const format = this.meta('format');
     if (format === null) this.setMeta('format', FORMAT);
     else if (format !== FORMAT) throw new MusterError('STORE_DAMAGED', `${path} has the format "${format}"`, { path, format });
@@ -167,10 +158,10 @@ export class ChainStore {
     this.database.exec('BEGIN IMMEDIATE');
     try {
       const { block } = record;
-      this.statement('INSERT INTO blocks VALUES (?, ?, ?)').run(block.number, block.hash, block.rlp);
-      const addTransaction = this.statement('INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+      this.statement('INSERT INTO blocks VALUES (?, ?, ?, ?)').run(block.number, block.hash, block.timestamp, block.rlp);
+      const addTransaction = this.statement('INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
       for (const t of record.transactions) {
-        const results = [t.status, t.gasUsed, t.cumulativeGas, t.gasPrice.toString(), t.bloom, t.created, t.firstLog];
+        const results = [t.status, t.gasUsed, t.cumulativeGas, t.gasPrice.toString(), t.bloom, t.created];
         addTransaction.run(t.hash, t.block, t.position, t.raw, t.sender, ...results);
       }
       const addLog = this.statement('INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
@@ -245,8 +236,30 @@ export class ChainStore {
   }
 }
 
+function openDatabase(path: string): DatabaseSync {
+  let database: DatabaseSync | null = null;
+  try {
+    database = new DatabaseSync(path);
+    database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32768;');
+    database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT;`);
+    return database;
+  } catch (error) {
+    database?.close();
+    const text = error instanceof Error ? error.message : String(error);
+    throw /locked|busy/i.test(text)
+      ? new MusterError('HOME_LOCKED', `another process has the chain ${path} open`, { path }, { cause: error })
+      : new MusterError('STORE_DAMAGED', `cannot open the chain ${path}: ${text}`, { path }, { cause: error });
+  }
+}
+
 function asBlock(row: Row | null): StoredBlock | null {
-  return row === null ? null : { number: row['number'] as number, hash: row['hash'] as Uint8Array, rlp: row['rlp'] as Uint8Array };
+  if (row === null) return null;
+  return {
+    number: row['number'] as number,
+    hash: row['hash'] as Uint8Array,
+    timestamp: row['time'] as number,
+    rlp: row['rlp'] as Uint8Array,
+  };
 }
 
 function asTransaction(row: Row): StoredTransaction {
@@ -262,7 +275,6 @@ function asTransaction(row: Row): StoredTransaction {
     gasPrice: BigInt(row['gas_price'] as string),
     bloom: row['bloom'] as Uint8Array,
     created: row['created'] as Uint8Array | null,
-    firstLog: row['first_log'] as number,
   };
 }
 
