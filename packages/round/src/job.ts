@@ -52,7 +52,7 @@ export function nextDeadline(state: JobState): number | null {
       for (const slot of task.slots) if (slot.phase === 'working') times.push(slot.since + spec.commitTimeoutMs);
     } else if (task.phase === 'closing') times.push(Math.max(overdueAt, task.since + spec.revealTimeoutMs));
     else if (task.phase === 'reveal') times.push(task.since + spec.revealTimeoutMs);
-    else if (task.phase === 'judge') times.push(task.since + spec.verdictTimeoutMs, overdueAt);
+    else if (task.phase === 'judge') times.push(task.since + spec.verdictTimeoutMs);
   }
   return times.length === 0 ? null : Math.min(...times);
 }
@@ -296,7 +296,8 @@ function settleTask(
     case 'judge': {
       const judged = acceptVerdict(task, spec.redundancy);
       if (judged !== null) return { ...task, phase: 'accepted', since: now, accepted: judged };
-      if (now < task.since + spec.verdictTimeoutMs && !overdue) return task;
+      // The full time, even if the round is over: else a lying majority would win by being slow.
+      if (now < task.since + spec.verdictTimeoutMs) return task;
       const winner = majority(task.slots, spec.redundancy);
       if (winner !== null) return { ...task, phase: 'accepted', since: now, accepted: acceptGroup(winner) };
       return overdue ? { ...task, phase: 'failed', since: now } : task;

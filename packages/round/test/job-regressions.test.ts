@@ -20,3 +20,16 @@ describe('a round always ends', () => {
     expect(machine.duties).toEqual(['closeCommits/0/0']);
   });
 });
+
+describe('a lying majority', () => {
+  it('cannot use up the time of the validator: a verdict is waited for even when the round is over', () => {
+    const machine = Machine.working(3, { roundTimeoutMs: 3000 }).pass(900).commit(0, 1, 2).pass(1900);
+    machine.show(0, wrong).show(1, wrong).show(2, honest);
+    expect(machine.task.phase).toBe('judge');
+    machine.pass(2999);
+    expect(machine.task.phase).toBe('judge');
+    machine.verdict(honest);
+    expect(machine.task.accepted?.resultRoot).toBe(honest);
+    expect(machine.duties).toEqual(['convict/0/0/0/' + node(0), 'convict/0/0/1/' + node(1)]);
+  });
+});
