@@ -41,9 +41,10 @@ export function majority(slots: readonly SlotState[], redundancy: number): Agree
 export function validateTask(task: TaskState, redundancy: number): AcceptedResult | 'judge' | null {
   const waiting = task.slots.some((slot) => slot.phase === 'committed' && countedResult(slot) === null);
   if (waiting) return null;
-  const groups = agreeingGroups(task.slots);
   const winner = majority(task.slots, redundancy);
-  return winner !== null && groups.length === 1 ? acceptGroup(winner) : 'judge';
+  // A root revealed on chain counts as a difference even where its opening is withheld.
+  const agreed = task.slots.every(({ revealedRoot }) => revealedRoot === null || revealedRoot === winner?.resultRoot);
+  return winner !== null && agreed ? acceptGroup(winner) : 'judge';
 }
 
 export function acceptGroup(group: AgreeingGroup): AcceptedResult {

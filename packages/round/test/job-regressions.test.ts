@@ -33,3 +33,19 @@ describe('a lying majority', () => {
     expect(machine.duties).toEqual(['convict/0/0/0/' + node(0), 'convict/0/0/1/' + node(1)]);
   });
 });
+
+describe('a root revealed on chain that differs', () => {
+  it('goes to the validator although its opening is withheld', () => {
+    const machine = Machine.working(3).commit(0, 1, 2).reveal(0, wrong).show(1, honest).show(2, honest);
+    expect(machine.task.phase).toBe('reveal');
+    machine.pass(2000);
+    expect(machine.task.phase).toBe('judge');
+    machine.verdict(honest);
+    expect(machine.duties).toEqual([`convict/0/0/0/${node(0)}`]);
+  });
+
+  it('is left alone without a validator: the majority stands', () => {
+    const machine = Machine.working(3).commit(0, 1, 2).reveal(0, wrong).show(1, honest).show(2, honest).pass(5000);
+    expect(machine.task).toMatchObject({ phase: 'accepted', verdict: null, accepted: { resultRoot: honest, evidence: '0x' } });
+  });
+});
