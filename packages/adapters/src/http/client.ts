@@ -157,14 +157,13 @@ export function connectCoordinator(options: ClientOptions): CoordinatorClient {
     return readJson(answer);
   };
 
+  // Not HEAD: undici closes the connection after one.
   const has = async (cid: string): Promise<boolean> => {
-    const answer = await persist(
-      `/ipfs/${parseCid(cid)}?format=raw`,
-      async () => ({ method: 'HEAD' }),
-      0,
-      () => true,
-    );
-    return answer.status === 200;
+    const prepare = async (): Promise<RequestInit> => ({
+      headers: { accept: 'application/vnd.ipld.raw', 'if-none-match': `"${cid}.raw"` },
+    });
+    const { status } = await persist(`/ipfs/${parseCid(cid)}?format=raw`, prepare, maxObjectBytes, () => true);
+    return status === 304 || status === 200;
   };
 
   const blobs: BlobStore = {
