@@ -59,9 +59,6 @@ DEFINE_COPY(copy1, u8)
 /* Zeroes `bytes` at `address`. */
 void EXPORT(fill_zero) fill_zero(u32 address, u32 bytes) { __builtin_memset(AT(u8, address), 0, bytes); }
 
-/* Moves `bytes` from one place to another that does not overlap it. */
-void EXPORT(move_bytes) move_bytes(u32 to, u32 from, u32 bytes) { __builtin_memcpy(AT(u8, to), AT(const u8, from), bytes); }
-
 /* 1 if one of `count` float32 at `address` is NaN. */
 u32 EXPORT(has_nan) has_nan(u32 address, u32 count) {
   const f32 *x = AT(const f32, address);
@@ -74,6 +71,14 @@ u32 EXPORT(has_nan) has_nan(u32 address, u32 count) {
   u32 found = any4(nan);
   for (; i < count; i++) found |= x[i] != x[i];
   return found;
+}
+
+/* 1 if none of `count` float32 at `address` is an infinity or NaN. */
+u32 EXPORT(all_finite) all_finite(u32 address, u32 count) {
+  const u32 *x = AT(const u32, address);
+  u32 finite = 1;
+  for (u32 i = 0; i < count; i++) finite &= (x[i] & 0x7f800000u) != 0x7f800000u;
+  return finite;
 }
 
 /* `extent` > 0. A negative index has the extent added once, then everything is clamped. */

@@ -182,6 +182,35 @@ describe('the WebAssembly executor gives the reference’s bits', () => {
     convolve([3, 2, 2, 6], [3, 4, 2, 3], 1, [1], [[0, 0]], [1], [1]);
     convolve([1, 2, 2, 6], [3, 4, 2, 3], 1, [1], [[1, 1]], [1], [1]);
     convolve([2, 3], [4, 3], 0, [], [], [], []);
+    // Unit strides over a dilated input: the gradients of strided convolutions.
+    for (const [lhs, rhs, kernel, low, high] of [
+      [2, 1, 3, 2, 1],
+      [3, 1, 2, 0, 0],
+      [2, 2, 3, 1, 3],
+      [4, 6, 3, 2, 5],
+      [2, 3, 2, -1, -2],
+      [5, 1, 3, 3, -4],
+    ] as const) {
+      convolve([2, 3, 5, 6], [4, 3, kernel, 2], 0, [1, 1], [[low, high], [1, 0]], [lhs, 2], [rhs, 1]); // prettier-ignore
+      convolve([1, 2, 7], [9, 2, kernel], 0, [1], [[low, high]], [lhs], [rhs]);
+      convolve([3, 2, 2, 7], [1, 4, 2, kernel], 1, [1], [[low, high]], [lhs], [rhs]);
+    }
+    convolve([1, 1, 4], [2, 1, 1], 0, [1], [[0, 2]], [3], [1]);
+  });
+
+  it('for infinite weights that meet holes and padding', () => {
+    const random = seeded(17);
+    for (const infinite of [0, 4]) {
+      const x = randomTensor('float32', [1, 1, 6], random, true);
+      const w = randomTensor('float32', [2, 1, 3], random, true);
+      w.data[infinite] = Infinity;
+      for (const padding of [
+        [0, 0],
+        [1, 1],
+      ] as const) {
+        for (const lhsDilation of [1, 2]) check('conv', { vmapDims: 0, strides: [1], padding: [padding], lhsDilation: [lhsDilation], rhsDilation: [1] }, [x, w]); // prettier-ignore
+      }
+    }
   });
 
   it('for pooling and its transpose', () => {

@@ -31,8 +31,8 @@ export interface Kernels {
   readonly copy4: Kernel;
   readonly copy1: Kernel;
   readonly fill_zero: Kernel;
-  readonly move_bytes: Kernel;
   readonly has_nan: Kernel;
+  readonly all_finite: Kernel;
   readonly index_offsets: Kernel;
   readonly gather4: Kernel;
   readonly gather1: Kernel;

@@ -1,7 +1,7 @@
 /** Kernel calls of the primitives that move bits: copies, padding, concatenation, gather, scatter, pooling's transpose, sorting, random bits. */
 import type { ParamsOf } from '../program.ts';
 import { addressOf, type Instruction } from './instruction.ts';
-import { at, type Buffer, coalesce, elementBytes, isDense, offsetTable, poolView, shrinkView, sizeOf, type View } from './view.ts';
+import { at, type Buffer, coalesce, elementBytes, offsetTable, poolView, shrinkView, sizeOf, type View } from './view.ts';
 
 /** Copies `from` onto `to`, views of the same shape. */
 export function copyInstruction(to: View, from: View, operation: number): Instruction {
@@ -230,20 +230,6 @@ export function randomInstruction(k0: View, k1: View, out: View, mode: ParamsOf<
       const [to, first, second] = [addressOf(out), addressOf(k0), addressOf(k1)];
       const code = mode === 'xor' ? 2 : mode;
       return () => kernels.threefry(to, first, second, keys, counts, code);
-    },
-  };
-}
-
-/** Looks for NaN in `view`, which is dense. */
-export function checkInstruction(view: View, operation: number): Instruction {
-  return {
-    operation,
-    reads: [view.buffer],
-    writes: [],
-    emit: ({ kernels }) => {
-      const address = addressOf(view);
-      const size = isDense(view) ? sizeOf(view.shape) : 0;
-      return () => kernels.has_nan(address, size);
     },
   };
 }

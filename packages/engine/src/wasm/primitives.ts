@@ -4,6 +4,7 @@
 import { MusterError } from '@muster/protocol';
 import type { ParamsOf, PrimitiveName, TensorType } from '../program.ts';
 import { broadcastShapes } from '../shapes.ts';
+import { convInstructions } from './conv.ts';
 import type { Instruction } from './instruction.ts';
 import {
   concatenateInstructions,
@@ -14,10 +15,10 @@ import {
   scatterInstructions,
   sortInstruction,
 } from './movement.ts';
-import { convPlan, dotPlan, productInstruction } from './product.ts';
+import { dotPlan, productInstruction } from './product.ts';
 import { reduceInstruction } from './reduce.ts';
 import * as views from './view.ts';
-import { at, type Buffer, type View } from './view.ts';
+import type { Buffer, View } from './view.ts';
 
 /** What planning a primitive may ask for. */
 export interface Planner {
@@ -58,28 +59,6 @@ function denseIndices({ inputs, operation, planner }: Site): readonly [View[], B
   return [indices.map((index) => planner.densify(views.broadcastTo(index, shape), operation)), planner.buffer(4 * views.sizeOf(shape))];
 }
 
-/** The input of a convolution, dilated, then padded and cropped: the view whose windows meet the kernel. */
-function paddedInput(x: View, { vmapDims, padding, lhsDilation }: ParamsOf<'conv'>, operation: number, planner: Planner): View {
-  const unchanged = padding.every(([low, high]) => low === 0 && high === 0) && lhsDilation.every((step) => step === 1);
-  if (unchanged) return x;
-  const lead = vmapDims + 2;
-  const pairs = x.shape.map((_, axis): readonly [number, number] => padding[axis - lead] ?? [0, 0]);
-  const steps = x.shape.map((_, axis) => lhsDilation[axis - lead] ?? 1);
-  const start = pairs.map(([low]) => Math.max(low, 0));
-  const shape = x.shape.map((extent, axis) => {
-    const spread = extent === 0 ? 0 : (extent - 1) * at(steps, axis) + 1;
-    const [, high] = pairs[axis] as readonly [number, number];
-    return spread + at(start, axis) + Math.max(high, 0);
-  });
-  const whole = planner.dense({ dtype: x.dtype, shape });
-  planner.push(...padInstructions(x, whole, start, steps, operation));
-  // Negative padding crops the dilated input.
-  return views.shrinkView(
-    whole,
-    pairs.map(([low, high], axis) => [Math.max(-low, 0), at(shape, axis) - Math.max(-high, 0)]),
-  );
-}
-
 const rules: { readonly [P in PrimitiveName]?: Rule<P> } = {
   transpose: (_, { perm }, x) => [views.transposeView(x, perm)],
   broadcast: (_, { shape, axis }, x) => [views.broadcastView(x, shape, axis)],
@@ -114,8 +93,7 @@ const rules: { readonly [P in PrimitiveName]?: Rule<P> } = {
   conv: ({ inputs, operation, planner }, params, x, type) => {
     const w = inputs[1] as View;
     const out = planner.dense(type);
-    const input = paddedInput(x, params, operation, planner);
-    planner.push(productInstruction(convPlan(input, w, out, params.vmapDims, params.strides, params.rhsDilation), operation));
+    planner.push(...convInstructions({ x, w, out, params, operation, planner }));
     return [out];
   },
   reduce: ({ operation, planner }, params, x, type) => {
