@@ -72,6 +72,8 @@ export class Coordinator {
   readonly #materials = new Map<JobId, Promise<JobMaterial>>();
   readonly #presence = new Map<NodeId, Presence>();
   readonly #registered = new Map<NodeId, ChainNode>();
+  #following: Promise<void> | null = null;
+  #nextPass: Promise<void> | null = null;
   readonly #verifiedUpdates = new Map<string, string>();
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
 
@@ -114,7 +116,27 @@ export class Coordinator {
 
   // --- chain -------------------------------------------------------------------------------------------------------------
 
-  async #followChain(): Promise<void> {
+  /**
+   * Brings the runners up to what the chain's head is now or later. One pass runs at a time, so that no event is taken twice;
+   * calls during a pass share the next one.
+   */
+  #followChain(): Promise<void> {
+    if (this.#following === null) {
+      this.#following = this.#readChain().finally(() => {
+        this.#following = null;
+      });
+      return this.#following;
+    }
+    this.#nextPass ??= this.#following
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextPass = null;
+        return this.#followChain();
+      });
+    return this.#nextPass;
+  }
+
+  async #readChain(): Promise<void> {
     for (const event of await this.#history.sync()) await this.#onChainEvent(event);
     // A job whose spec had not been stored when its event came.
     for (const [job, record] of this.#history.jobs) {
