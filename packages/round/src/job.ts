@@ -69,6 +69,7 @@ const emptyRound = (round: number): RoundState => ({
 });
 
 function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
+  if (state.status === 'stopped' || state.status === 'completed') return state;
   switch (event.type) {
     case 'prepared':
       if (state.base !== null) return state;
@@ -93,15 +94,17 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
         ? state
         : { ...state, status: 'running', pausedAt: null, round: delayed(state.round, now - state.pausedAt) };
     case 'jobStopped':
-      return state.status === 'completed' ? state : { ...state, status: 'stopped', round: null };
+      return { ...state, status: 'stopped', pausedAt: null, round: null };
     case 'jobCompleted':
-      return { ...state, status: 'completed', round: null };
+      return { ...state, status: 'completed', pausedAt: null, round: null };
     case 'modelPublished':
-      return { ...state, published: true };
+      return state.published || state.base === null || state.round !== null ? state : { ...state, published: true };
     case 'tick':
       return state;
     default:
-      return state.round === null || state.round.round !== event.round ? state : applyRoundEvent(state, state.round, event, now);
+      return state.round === null || state.round.round !== event.round
+        ? state
+        : applyRoundEvent(state, state.round, event, state.pausedAt ?? now);
   }
 }
 
@@ -170,19 +173,23 @@ function applyTaskEvent(task: TaskState, event: TaskEvent, now: number): TaskSta
   const withSlot = (change: Partial<SlotState>): TaskState => ({ ...task, slots: task.slots.with(event.slot, { ...slot, ...change }) });
   switch (event.type) {
     case 'slotReassigned':
-      return slot.phase === 'working' ? withSlot({ ...freshSlot(event.node, now) }) : task;
+      return slot.phase === 'working' && slot.node !== event.node ? withSlot(freshSlot(event.node, now)) : task;
     case 'committed':
       return slot.node === event.node && slot.phase === 'working' ? withSlot({ phase: 'committed', substitute: null }) : task;
     case 'opened':
-      return slot.node === event.node && slot.opened === null && slot.phase !== 'working' ? withSlot({ opened: event.result }) : task;
+      return canShow(task, slot, event.node) && slot.opened === null ? withSlot({ opened: event.result }) : task;
     case 'revealed':
-      return slot.node === event.node && slot.revealedRoot === null ? withSlot({ revealedRoot: event.resultRoot }) : task;
+      return canShow(task, slot, event.node) && slot.revealedRoot === null ? withSlot({ revealedRoot: event.resultRoot }) : task;
     case 'convicted':
-      return slot.node === event.node ? withSlot({ convicted: true }) : task;
+      return slot.node === event.node && !slot.convicted ? withSlot({ convicted: true }) : task;
     default:
       return event satisfies never;
   }
 }
+
+/** Whether `node` may show the result of `slot`: it committed, and commitments are closed. */
+const canShow = (task: TaskState, slot: SlotState, node: NodeId): boolean =>
+  slot.node === node && slot.phase !== 'working' && task.phase !== 'commit' && task.phase !== 'closing';
 
 const freshSlot = (node: NodeId, now: number): SlotState => ({
   node,
@@ -223,10 +230,16 @@ function endRound(state: JobState, round: RoundState): JobState {
   return { ...state, slotStates, round: last ? null : emptyRound(round.round + 1) };
 }
 
-/** Applies every rule that holds by itself, given the time. */
+/** Applies the rules that hold by themselves, given the time, until none has anything left to do. */
 function settle(state: JobState, time: number): JobState {
-  const { round } = state;
   const now = state.pausedAt ?? time;
+  let settled = state;
+  for (let next = settleOnce(settled, now); next !== settled; next = settleOnce(settled, now)) settled = next;
+  return settled;
+}
+
+function settleOnce(state: JobState, now: number): JobState {
+  const { round } = state;
   if (round === null) return state;
   if (round.phase === 'gather') {
     if (state.status !== 'running' || state.trainers.length < state.spec.minimumNodes) return state;

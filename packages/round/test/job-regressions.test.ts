@@ -1,6 +1,6 @@
 /** One test per fault found in the machine. */
 import { describe, expect, it } from 'vitest';
-import { simulateJob } from '@muster/round';
+import { simulateJob, stepJob } from '@muster/round';
 import { honest, Machine, node, wrong } from './support.ts';
 
 describe('a round always ends', () => {
@@ -47,5 +47,71 @@ describe('a root revealed on chain that differs', () => {
   it('is left alone without a validator: the majority stands', () => {
     const machine = Machine.working(3).commit(0, 1, 2).reveal(0, wrong).show(1, honest).show(2, honest).pass(5000);
     expect(machine.task).toMatchObject({ phase: 'accepted', verdict: null, accepted: { resultRoot: honest, evidence: '0x' } });
+  });
+});
+
+describe('a pause', () => {
+  it('does not lengthen deadlines of what happens during it', () => {
+    const machine = Machine.working(3).apply({ type: 'jobPaused' });
+    machine.now += 700;
+    machine.commit(0, 1).apply({ type: 'commitsClosed', round: 0, task: 0 });
+    machine.now += 300;
+    machine.apply({ type: 'jobResumed' });
+    expect(machine.task).toMatchObject({ phase: 'reveal', since: machine.now });
+  });
+
+  it('is over when the job is stopped, and a late resume does not start it again', () => {
+    const machine = Machine.working(3).apply({ type: 'jobPaused' }, { type: 'jobStopped' });
+    expect(machine.state).toMatchObject({ status: 'stopped', pausedAt: null });
+    machine.apply({ type: 'jobResumed' });
+    expect(machine.state.status).toBe('stopped');
+  });
+});
+
+describe('events that come twice or too late', () => {
+  it('change nothing when a job ends', () => {
+    for (const end of ['jobStopped', 'jobCompleted'] as const) {
+      const { state } = Machine.working(3).apply({ type: end });
+      for (const type of ['jobStopped', 'jobCompleted', 'jobPaused', 'jobResumed', 'modelPublished', 'tick'] as const) {
+        expect(stepJob(state, { type }, { now: 2_000_000 }).state, `${type} after ${end}`).toBe(state);
+      }
+    }
+  });
+
+  it('do not prepare a job that was stopped before', () => {
+    const machine = new Machine().apply({ type: 'jobStopped' });
+    const { state } = machine;
+    expect(machine.prepare().state).toBe(state);
+  });
+
+  it('change nothing when the model is published again, or while rounds run', () => {
+    const { state, now } = Machine.working(3);
+    expect(stepJob(state, { type: 'modelPublished' }, { now }).state).toBe(state);
+  });
+
+  it('do not give a slot to the node that has it, so that a block read again after a restart replaces nobody', () => {
+    const machine = Machine.working(4).apply({ type: 'nodeAbsent', node: node(0) });
+    const event = { type: 'slotReassigned', round: 0, task: 0, slot: 0, node: node(3) } as const;
+    machine.apply(event);
+    const { state } = machine;
+    machine.now += 10;
+    expect(machine.apply(event).state).toBe(state);
+    expect(state.replaced).toEqual([node(0)]);
+  });
+
+  it('show no result while commitments are open', () => {
+    const machine = Machine.working(3).commit(0);
+    const { state } = machine;
+    expect(machine.show(0, honest).state).toBe(state);
+  });
+});
+
+describe('a step', () => {
+  it('applies every rule that follows, so that no progress waits for an unrelated event', () => {
+    const machine = Machine.working(3)
+      .commit(0, 1)
+      .apply({ type: 'nodeAbsent', node: node(0) });
+    machine.commit(2);
+    expect(machine.task.slots[0]?.phase).toBe('silent');
   });
 });
