@@ -4,9 +4,25 @@
 import type { AcceptedTask, Duty, JobState, RoundState } from './state.ts';
 import { outliers } from './validate.ts';
 
+/** Duties that the contracts refuse while a job is paused. */
+const suspended: ReadonlySet<Duty['duty']> = new Set([
+  'closeNodes',
+  'drawBeacon',
+  'assign',
+  'reassign',
+  'closeCommits',
+  'finalize',
+  'completeJob',
+]);
+
 /** Everything that is due in `state`, in a fixed order. */
 export function dutiesOf(state: JobState): Duty[] {
   if (state.status === 'stopped' || state.status === 'completed') return [];
+  const duties = pendingDuties(state);
+  return state.status === 'paused' ? duties.filter(({ duty }) => !suspended.has(duty)) : duties;
+}
+
+function pendingDuties(state: JobState): Duty[] {
   if (state.base === null) return [{ duty: 'prepare' }];
   const { round } = state;
   if (round === null) {

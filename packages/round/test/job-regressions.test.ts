@@ -1,6 +1,6 @@
 /** One test per fault found in the machine. */
 import { describe, expect, it } from 'vitest';
-import { simulateJob, stepJob } from '@muster/round';
+import { dutyKey, simulateJob, stepJob } from '@muster/round';
 import { honest, Machine, node, wrong } from './support.ts';
 
 describe('a round always ends', () => {
@@ -113,5 +113,20 @@ describe('a step', () => {
       .apply({ type: 'nodeAbsent', node: node(0) });
     machine.commit(2);
     expect(machine.task.slots[0]?.phase).toBe('silent');
+  });
+});
+
+describe('while a job is paused', () => {
+  it('nothing is due that the contracts refuse until it is resumed', () => {
+    const machine = Machine.working(4).apply({ type: 'jobPaused' }, { type: 'nodeAbsent', node: node(0) });
+    expect(machine.duties).toEqual([]);
+    machine.apply({ type: 'jobResumed' });
+    expect(machine.effects.map(dutyKey)).toEqual([`reassign/0/0/0/${node(3)}`]);
+  });
+
+  it('verdicts and convictions go on', () => {
+    const machine = Machine.working(3).commit(0, 1, 2).show(0, wrong).show(1, honest).show(2, honest).apply({ type: 'jobPaused' });
+    expect(machine.duties).toEqual(['judge/0/0']);
+    expect(machine.verdict(honest).duties).toEqual([`convict/0/0/0/${node(0)}`]);
   });
 });
