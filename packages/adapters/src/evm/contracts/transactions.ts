@@ -5,6 +5,7 @@
  * the chain never makes it happen twice. Only when its nonce was used by something else, so that it can never happen, is it signed anew.
  * The nonce is asked for each time: a process that starts again, or shares the account, needs no memory.
  */
+import { randomInt } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { MusterError } from '@muster/protocol';
 import { type Hex, keccak256, type PrivateKeyAccount, type RpcLog, type RpcTransactionReceipt, toHex } from 'viem';
@@ -69,8 +70,9 @@ export class AccountSender {
     if (block === null) throw unreachable(action, new Error('no newest block'));
     const baseFee = BigInt(block.baseFeePerGas ?? '0x0');
     const maxPriorityFeePerGas = baseFee === 0n ? 0n : await this.priorityFee();
-    // Headroom for what others change between the estimate and the block; unused gas costs nothing.
-    const wanted = (BigInt(estimated) * 13n) / 10n + 50_000n;
+    // Headroom for what others change between the estimate and the block; unused gas costs nothing. The odd rest keeps two equal calls,
+    // signed in two processes with the same nonce, from being one transaction that both take for theirs.
+    const wanted = (BigInt(estimated) * 13n) / 10n + 50_000n + BigInt(randomInt(65_536));
     const gas = wanted < BigInt(block.gasLimit) ? wanted : BigInt(block.gasLimit);
     return this.account.signTransaction({
       type: 'eip1559',
@@ -128,7 +130,7 @@ export class AccountSender {
     } catch (error) {
       const refusal = rpcRefusalOf(error) ?? '';
       if (/already known|known transaction|already imported/i.test(refusal)) return 'known';
-      if (/nonce (?:is )?too low|already been used|underpriced|replaced by/i.test(refusal)) return 'nonce used';
+      if (/nonce (?:is )?too low|already been used|replacement|replaced by/i.test(refusal)) return 'nonce used';
       // Some development chains answer with the revert of a transaction that they did put into a block.
       if (revertDataOf(error) !== null || /revert/i.test(refusal)) return 'known';
       throw requestError(action, error);
