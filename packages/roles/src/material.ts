@@ -4,7 +4,7 @@
  * Trainer, validator, coordinator and auditor all compute through this; none of it depends on who they are.
  */
 import { BatchReader, BatchSampler, decodeManifest, RandomStream, splitRecords } from '@muster/data';
-import { decodeProgram, type Executor, type NamedTensor, type PreparedProgram, type Program, type Tensor } from '@muster/engine';
+import { decodeProgram, type Executor, type LoopingProgram, type NamedTensor, prepareLoop, type PreparedProgram, type Program, type Tensor } from '@muster/engine';
 import { checkModelPrograms, decodeModel, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
 import { type CidText, type Evaluation, hexToBytes, type JobSpec, leafKey, leafSeed, MusterError } from '@muster/protocol';
 import { type AggregatePrograms, evaluateModel, executeTask, type ComputedTask, loadTensors, type ReadBlock, withNames } from '@muster/round';
@@ -34,11 +34,14 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
   checkModelPrograms(model, programs);
   const prepare = (role: ProgramRole): PreparedProgram => executor.prepare(programs[role]);
   const init = prepare('init');
-  const trainStep = prepare('trainStep');
   const evaluate = prepare('evaluate');
   const update = prepare('update');
   const train = await BatchReader.open(manifest, 'train', read, { verify: false });
   const held = manifest.splits.some(({ name }) => name === 'test') ? await BatchReader.open(manifest, 'test', read, { verify: false }) : null;
+  // A loop holds one task's state; tasks that run side by side each take their own.
+  const idleLoops: LoopingProgram[] = [];
+  const takeLoop = (): LoopingProgram =>
+    idleLoops.pop() ?? prepareLoop(executor, programs.trainStep, model.parameters.length + model.slots.length);
   const seed = hexToBytes(spec.seed);
   const shards = splitRecords(spec.split, train.classes(), train.records, spec.tasks, seed);
   const batchSize = model.batch.x.shape[0] ?? 0;
@@ -53,11 +56,12 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
     parameters: (cid) => loadTensors(read, cid, model.parameters),
     update: (cid) => loadTensors(read, cid, model.parameters),
     slotState: (cid) => loadTensors(read, cid, model.slots),
-    execute: (round, task, base, slotState) => {
+    *execute(round, task, base, slotState) {
       const shard = shards[task];
       if (shard === undefined) throw new MusterError('TASK_UNKNOWN', `no task ${task} of ${shards.length}`, { task });
       const sampler = new BatchSampler({ seed, round, task, shard, batchSize });
-      return executeTask({
+      const trainStep = takeLoop();
+      const computed = yield* executeTask({
         parameters: model.parameters,
         slots: model.slots,
         trainStep,
@@ -73,6 +77,8 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
         },
         key: (step) => stepKey(seed, round, task, step),
       });
+      idleLoops.push(trainStep);
+      return computed;
     },
     *evaluate(parameters) {
       if (held === null) return { records: 0, loss: 0, correct: 0 };

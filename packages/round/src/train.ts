@@ -4,7 +4,7 @@
  * The result depends on the job, the round, the task and the base parameters alone, never on who computes it or when.
  * Generators yield after every step, so that a shell can answer its network in between.
  */
-import { lossRoot, type NamedTensor, type NamedType, type PreparedProgram, resultRoot, stateRoot, type Tensor, traceRoot } from '@muster/engine';
+import { lossRoot, type LoopingProgram, type NamedTensor, type NamedType, type PreparedProgram, resultRoot, stateRoot, type Tensor, traceRoot } from '@muster/engine';
 import { encodeCanonical, MusterError, type Root, leafHash, bytesToHex, merkleRoot, type TaskOutcome } from '@muster/protocol';
 import { type Block, encodeTensors, firstNotFinite } from './tensors.ts';
 
@@ -12,8 +12,8 @@ export interface TaskInputs {
   /** Parameters and optimizer state of the model, in program order. */
   readonly parameters: readonly NamedType[];
   readonly slots: readonly NamedType[];
-  /** parameters…, slots…, x, y, key → parameters…, slots…, loss. */
-  readonly trainStep: PreparedProgram;
+  /** parameters…, slots…, x, y, key → parameters…, slots…, loss; parameters and slots are its state. Used by one task at a time. */
+  readonly trainStep: LoopingProgram;
   /** final parameters…, base parameters… → update…. */
   readonly update: PreparedProgram;
   readonly base: readonly Tensor[];
@@ -41,24 +41,23 @@ export function* executeTask(task: TaskInputs): Generator<number, ComputedTask, 
   const named = [...task.parameters, ...task.slots];
   const losses = new Float32Array(task.steps);
   const trace: Root[] = [];
-  let state: readonly Tensor[] = [...task.base, ...(task.slotState ?? task.slots.map(zeros))];
   let final: readonly NamedTensor[] = [];
+  task.trainStep.setState([...task.base, ...(task.slotState ?? task.slots.map(zeros))]);
   for (let step = 0; step < task.steps; step++) {
-    const outputs = attempt(task.trainStep, [...state, ...task.batch(step), task.key(step)]);
+    const outputs = attempt(() => task.trainStep.step([...task.batch(step), task.key(step)]));
     if ('fault' in outputs) return faultOf(step, outputs.fault);
-    state = outputs.values.slice(0, named.length);
-    losses[step] = outputs.values[named.length]?.data[0] ?? 0;
-    const last = step + 1 === task.steps;
-    if (last || (step + 1) % task.digestInterval === 0) {
-      if (!Number.isFinite(losses[step]) || state.some((tensor) => firstNotFinite(tensor) !== null)) return faultOf(step, null);
-      final = withNames(named, state);
+    losses[step] = outputs.values[0]?.data[0] ?? 0;
+    if (!Number.isFinite(losses[step])) return faultOf(step, null);
+    if (step + 1 === task.steps || (step + 1) % task.digestInterval === 0) {
+      final = withNames(named, task.trainStep.readState());
+      if (final.some((tensor) => firstNotFinite(tensor) !== null)) return faultOf(step, null);
       trace.push(stateRoot(final));
     }
     yield step + 1;
   }
   const parameterCount = task.parameters.length;
-  const difference = attempt(task.update, [...state.slice(0, parameterCount), ...task.base]);
-  if ('fault' in difference || difference.values.some((tensor) => firstNotFinite(tensor) !== null) || firstInfinite(losses)) {
+  const difference = attempt(() => task.update.run([...final.slice(0, parameterCount), ...task.base]));
+  if ('fault' in difference || difference.values.some((tensor) => firstNotFinite(tensor) !== null)) {
     return faultOf(task.steps - 1, null);
   }
   const update = withNames(task.parameters, difference.values);
@@ -104,10 +103,10 @@ function faultOf(step: number, operation: number | null): ComputedTask {
   return { resultRoot: outcomeRoot(outcome), outcome, blocks: [] };
 }
 
-/** Runs `program`; a numeric fault becomes a value. */
-function attempt(program: PreparedProgram, inputs: readonly Tensor[]): { readonly values: Tensor[] } | { readonly fault: number | null } {
+/** Runs a program; a numeric fault becomes a value. */
+function attempt(run: () => Tensor[]): { readonly values: Tensor[] } | { readonly fault: number | null } {
   try {
-    return { values: program.run(inputs) };
+    return { values: run() };
   } catch (error) {
     if (!(error instanceof MusterError) || error.code !== 'NUMERIC_FAULT') throw error;
     const { operation } = error.details;
@@ -145,5 +144,3 @@ function littleEndian(values: Float32Array): Uint8Array {
   for (const [index, value] of values.entries()) view.setFloat32(4 * index, value, true);
   return new Uint8Array(view.buffer);
 }
-
-const firstInfinite = (values: Float32Array): boolean => values.some((value) => !Number.isFinite(value));
