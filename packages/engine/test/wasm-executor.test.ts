@@ -105,6 +105,16 @@ describe('the WebAssembly executor', () => {
     expect(errorOf(() => wasmExecutor.prepare(program(1, [add(0, 7)], [1]))).code).toBe('PROGRAM_INVALID');
   });
 
+  it('refuses a program that no memory can hold', () => {
+    const scalar: TensorType = type();
+    const wide: TensorType = type(2 ** 31);
+    const spread: Operation = { primitive: 'broadcast', inputs: [0], params: { shape: wide.shape, axis: [0] }, outputs: [wide] };
+    const scalarProgram: Program = { ...program(1, [], []), inputs: [{ name: 'a0', ...scalar }] };
+    const negated: Operation = { primitive: 'neg', inputs: [1], params: plain, outputs: [wide] };
+    const held: Program = { ...scalarProgram, operations: [spread, negated], outputs: [{ name: 'r0', value: 2 }] };
+    expect(errorOf(() => wasmExecutor.prepare(held)).code).toBe('PROGRAM_INVALID');
+  });
+
   it('runs groups longer than one kernel call takes', () => {
     const operations = Array.from({ length: 200 }, (_, index) => add(index, Math.max(index - 3, 0)));
     expectSameBits(program(1, operations, [200, 57]), [floats(1e-30, -2e-30, 3e-30)]);

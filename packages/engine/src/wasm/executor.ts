@@ -9,7 +9,7 @@ import { checkProgram } from '../check.ts';
 import type { Executor, PreparedProgram, Program, Tensor, TensorType } from '../program.ts';
 import { checkInputs } from '../reference/inputs.ts';
 import { compileKernels } from './instance.ts';
-import { Machine } from './machine.ts';
+import { createMachine, type Machine } from './machine.ts';
 import { sizeOf } from './view.ts';
 
 /** True if `tensor` has the type, length and bool values of `type`; NaN is looked for later, in memory. */
@@ -51,7 +51,7 @@ class PreparedWasm implements PreparedProgram {
 
   constructor(program: Program) {
     this.program = program;
-    this.#machine = new Machine(program, true);
+    this.#machine = createMachine(program, true);
   }
 
   run(inputs: readonly Tensor[]): Tensor[] {
@@ -69,7 +69,7 @@ class PreparedWasm implements PreparedProgram {
 
 /** The fault of running `program` on `inputs`, found in program order. */
 export function traceFault(program: Program, inputs: readonly Tensor[]): MusterError {
-  const machine = new Machine(program, false);
+  const machine = createMachine(program, false);
   inputs.forEach((input, index) => machine.writeInput(index, input.data));
   const operation = machine.runToFault();
   const primitive = program.operations[operation]?.primitive;

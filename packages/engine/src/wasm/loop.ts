@@ -10,7 +10,7 @@ import type { Executor, PreparedProgram, Program, Tensor, TensorType } from '../
 import { checkInputs } from '../reference/inputs.ts';
 import { describeType, sameType } from '../shapes.ts';
 import { traceFault, wasmExecutor, writeInputs } from './executor.ts';
-import { Machine } from './machine.ts';
+import { createMachine, type Machine } from './machine.ts';
 
 export interface LoopingProgram {
   readonly program: Program;
@@ -84,7 +84,7 @@ class WasmLoop implements LoopingProgram {
   constructor(program: Program, stateCount: number) {
     this.program = program;
     this.stateCount = stateCount;
-    this.#machine = new Machine(program, true, stateCount);
+    this.#machine = createMachine(program, true, stateCount);
   }
 
   get #live(): Machine {

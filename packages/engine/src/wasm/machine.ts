@@ -11,7 +11,7 @@ import { TableWriter } from './tables.ts';
 import { type Buffer, elementBytes, sizeOf, type View } from './view.ts';
 
 /** A plan with its memory, ready to be called. */
-export class Machine {
+class Machine {
   readonly #instance: KernelInstance;
   readonly #plan: Plan;
   /** Buffers of an input and the output that follows it, which change places after every step of a loop. */
@@ -143,3 +143,14 @@ function growMemory(memory: WasmMemory, bytes: number): void {
     throw new MusterError('INTERNAL', `no memory of ${bytes} bytes for a program`, { bytes }, { cause: error });
   }
 }
+
+/** A machine for a checked `program`. Throws INTERNAL or PROGRAM_INVALID when its tensors or tables do not fit in memory. */
+export function createMachine(program: Program, fuse: boolean, state = 0): Machine {
+  try {
+    return new Machine(program, fuse, state);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new MusterError('INTERNAL', `no memory for the tables of program "${program.name}"`, { program: program.name }, { cause: error });
+  }
+}
+export type { Machine };
