@@ -101,11 +101,11 @@ describe('gateway: one block', () => {
       ['/ipfs/nonsense', {}, 400, 'CID_INVALID'],
       ['/ipfs/QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG', {}, 400, 'CID_INVALID'],
       [`/ipfs/${'a'.repeat(5000)}`, {}, 400, 'CID_INVALID'],
-      [`/ipfs/${cid}`, { accept: 'text/html' }, 406, 'FIELD_INVALID'],
-      [`/ipfs/${cid}?format=tar`, {}, 406, 'FIELD_INVALID'],
+      [`/ipfs/${cid}`, { accept: 'text/html' }, 406, 'FORMAT_UNSUPPORTED'],
+      [`/ipfs/${cid}?format=tar`, {}, 406, 'FORMAT_UNSUPPORTED'],
       [`/ipfs/${cid}?format=car&car-version=2`, {}, 400, 'FIELD_INVALID'],
       [`/ipfs/${cid}?format=car&dag-scope=some`, {}, 400, 'FIELD_INVALID'],
-      [`/ipfs/${cid}/path`, {}, 404, 'FIELD_INVALID'],
+      [`/ipfs/${cid}/path`, {}, 404, 'ROUTE_UNKNOWN'],
     ];
     for (const [path, headers, status, code] of asks) {
       const response = await fetch(url + path, { headers });

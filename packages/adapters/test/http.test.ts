@@ -155,9 +155,9 @@ describe('public routes', () => {
     for (const [path, method, status, code] of [
       ['/v1/missing', 'GET', 404, 'JOB_UNKNOWN'],
       ['/v1/broken', 'GET', 500, 'INTERNAL'],
-      ['/v1/none', 'GET', 404, 'FIELD_INVALID'],
-      ['/', 'GET', 404, 'FIELD_INVALID'],
-      ['/v1/jobs/x', 'DELETE', 404, 'FIELD_INVALID'],
+      ['/v1/none', 'GET', 404, 'ROUTE_UNKNOWN'],
+      ['/', 'GET', 404, 'ROUTE_UNKNOWN'],
+      ['/v1/jobs/x', 'DELETE', 404, 'ROUTE_UNKNOWN'],
       ['/v1/jobs/%E0%A4%A', 'GET', 200, null],
     ] as const) {
       const response = await fetch(url + path, { method });

@@ -17,7 +17,7 @@ type Format = { readonly format: 'raw' } | { readonly format: 'car'; readonly sc
 
 /**
  * The answer to a GET of `/ipfs/{cidText}`; for HEAD drop its body. `breakOff` closes the connection when a CAR that has begun cannot
- * be completed: its status is sent already, so that nothing else tells the reader. Throws CID_INVALID, FIELD_INVALID, OBJECT_MISSING, STORE_DAMAGED.
+ * be completed: its status is sent already, so that nothing else tells the reader. Throws CID_INVALID, FIELD_INVALID, FORMAT_UNSUPPORTED, OBJECT_MISSING, STORE_DAMAGED.
  */
 export async function answerGateway(
   request: Request,
@@ -28,7 +28,7 @@ export async function answerGateway(
 ): Promise<Response> {
   const query = new URL(request.url).searchParams;
   const chosen = chooseFormat(query, request.headers.get('accept'));
-  if (chosen instanceof MusterError) return errorResponse(chosen, 406);
+  if (chosen instanceof MusterError) return errorResponse(chosen);
   if (cidText === probeCid && chosen.format === 'raw') return rawResponse(cidText, new Uint8Array(0));
   const cid = parseCid(cidText);
   const tag = chosen.format === 'raw' ? `"${cid}.raw"` : `W/"${cid}.car.${chosen.scope}"`;
@@ -74,7 +74,7 @@ function chooseFormat(query: URLSearchParams, accept: string | null): Format | M
   if (format === 'raw') return { format };
   if (format === 'car') return carFormat(query, query.get('car-version') ?? '1');
   if (format !== null)
-    return new MusterError('FIELD_INVALID', `format: expected raw or car, got "${format.slice(0, 40)}"`, { field: 'format' });
+    return new MusterError('FORMAT_UNSUPPORTED', `format: expected raw or car, got "${format.slice(0, 40)}"`, { field: 'format' });
   for (const range of (accept ?? '*/*').toLowerCase().split(',')) {
     const [type = '', ...parameters] = range.split(';').map((part) => part.trim());
     if (type === rawType || type === '*/*' || type === 'application/*') return { format: 'raw' };
@@ -83,7 +83,7 @@ function chooseFormat(query: URLSearchParams, accept: string | null): Format | M
       return carFormat(query, version ?? query.get('car-version') ?? '1');
     }
   }
-  return new MusterError('FIELD_INVALID', `accept: only ${rawType} and ${carType} are served`, { field: 'accept' });
+  return new MusterError('FORMAT_UNSUPPORTED', `accept: only ${rawType} and ${carType} are served`, { field: 'accept' });
 }
 
 function carFormat(query: URLSearchParams, version: string): Format {

@@ -159,7 +159,7 @@ export async function createServer(options: ServerOptions): Promise<CoordinatorS
   }
   app.notFound(async (context) => {
     const answer = (await options.fallback?.(context.req.raw)) ?? null;
-    return answer ?? errorResponse(new MusterError('FIELD_INVALID', 'there is no such route', { field: 'route' }), 404);
+    return answer ?? errorResponse(new MusterError('ROUTE_UNKNOWN', 'there is no such route'));
   });
   app.onError((error) => {
     const known = publicError(error);
