@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -100,6 +100,30 @@ describe('taking transactions', () => {
     expect(await replay(chain, GENESIS)).toBe(1);
   });
 
+  test('held-back transactions survive a kill at the moment when their gap is filled', async () => {
+    const path = join(folder, 'chain.sqlite');
+    for (let nonce = 1; nonce <= 60; nonce++) await send(await sign(alice, { nonce }));
+    for (let nonce = 70; nonce < 74; nonce++) await send(await sign(alice, { nonce }));
+    // What fills the gap is not answered, only the state that a kill would leave is looked at.
+    const filled = send(await sign(alice, { nonce: 0 })).catch(() => null);
+    const stored = join(folder, 'killed.sqlite');
+    await copyFile(path, stored);
+    await copyFile(`${path}-wal`, `${stored}-wal`);
+    await filled;
+    const after = await openTestChain({ path: stored });
+    const counted = async (): Promise<number> =>
+      Number(await after.request({ method: 'eth_getTransactionCount', params: [alice.address, 'latest'] }));
+    try {
+      if ((await counted()) === 0) await after.request({ method: 'eth_sendRawTransaction', params: [await sign(alice, { nonce: 0 })] });
+      await expect.poll(counted, { interval: 5 }).toBe(61);
+      for (let nonce = 61; nonce < 70; nonce++)
+        await after.request({ method: 'eth_sendRawTransaction', params: [await sign(alice, { nonce })] });
+      await expect.poll(counted, { interval: 5 }).toBe(74);
+    } finally {
+      await after.close();
+    }
+  });
+
   test('a held-back transaction is replaced by one that pays as much, and refused when sent twice', async () => {
     const first = await sign(alice, { nonce: 1, fee: 10n });
     await send(first);
@@ -116,6 +140,18 @@ describe('taking transactions', () => {
     for (let nonce = 1; nonce <= 64; nonce++) await send(await sign(alice, { nonce }));
     expect((await error(await sign(alice, { nonce: 65 }))).message).toContain('nonce too high');
     await send(await sign(bob, { nonce: 0 }));
+  });
+
+  test('a transaction that arrives at any step of its predecessor’s block is neither lost nor held back', async () => {
+    let nonce = 0;
+    for (let steps = 0; steps < 1200; steps += 30) {
+      const [first, second] = [await sign(alice, { nonce: nonce++ }), await sign(alice, { nonce: nonce++ })];
+      const before = send(first);
+      await new Promise((resolve) => setImmediate(resolve));
+      for (let step = 0; step < steps; step++) await Promise.resolve();
+      await Promise.all([before, send(second)]);
+      expect(await count(alice, 'latest'), `after ${steps} steps`).toBe(nonce);
+    }
   });
 
   test('one that cannot pay any more when its turn comes is refused, and so is what follows it', async () => {

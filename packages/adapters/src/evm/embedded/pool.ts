@@ -14,6 +14,8 @@ export interface Waiting {
   readonly raw: Uint8Array;
   /** Whether the store keeps it, because its sender was told that it is held back. */
   held: boolean;
+  /** Held-back transactions that it replaced; the store forgets them only with it, since their sender was answered. */
+  readonly obsolete: Uint8Array[];
   /** Called once: with null when it is durably in a block, with the error when it is dropped. */
   readonly settle: (error: Error | null) => void;
 }
@@ -57,15 +59,19 @@ export class Pool {
 
   /**
    * Takes a transaction whose sender has the nonce `accountNonce` on chain. Returns whether it is ready or must be held, and the one
-   * it replaces. Throws `nonce too low`, `already known`, `replacement transaction underpriced` and `txpool is full`.
+   * it replaces. Throws `nonce too low`, `already known`, `replacement transaction underpriced` and, unless `bounded` is false, `txpool is
+   * full`.
    */
-  add(waiting: Waiting, accountNonce: bigint): { readonly state: 'ready' | 'held'; readonly replaced: Waiting | null } {
+  add(waiting: Waiting, accountNonce: bigint, bounded = true): { readonly state: 'ready' | 'held'; readonly replaced: Waiting | null } {
     if (waiting.nonce < accountNonce) {
       throw refused(`nonce too low: next nonce ${accountNonce}, tx nonce ${waiting.nonce}`);
     }
     if (this.byHash.has(waiting.hash)) throw refused('already known');
     const account = this.accounts.get(waiting.sender) ?? { next: accountNonce, gapped: new Map<bigint, Waiting>() };
-    if (account.next < accountNonce) account.next = accountNonce;
+    if (account.next < accountNonce) {
+      account.next = accountNonce;
+      this.promote(account);
+    }
     const place = waiting.nonce < account.next ? this.ready.findIndex((other) => sameSlot(other, waiting)) : -1;
     const before = place >= 0 ? this.ready[place] : account.gapped.get(waiting.nonce);
     if (before !== undefined) {
@@ -74,14 +80,17 @@ export class Pool {
       // Its predecessor is being executed at this moment.
       throw refused(`nonce too low: next nonce ${account.next}, tx nonce ${waiting.nonce}`);
     } else if (waiting.nonce === account.next) {
-      if (this.ready.length >= this.limits.ready) throw refused('txpool is full');
-    } else if (account.gapped.size >= this.limits.heldPerAccount || this.heldCount >= this.limits.held) {
+      if (bounded && this.ready.length >= this.limits.ready) throw refused('txpool is full');
+    } else if (bounded && (account.gapped.size >= this.limits.heldPerAccount || this.heldCount >= this.limits.held)) {
       throw refused(`nonce too high: next nonce ${account.next}, tx nonce ${waiting.nonce}, and no more are held back`);
     }
 
     this.accounts.set(waiting.sender, account);
     this.byHash.set(waiting.hash, waiting);
-    if (before !== undefined) this.byHash.delete(before.hash);
+    if (before !== undefined) {
+      this.byHash.delete(before.hash);
+      waiting.obsolete.push(...before.obsolete, ...(before.held ? [before.tx.hash()] : []));
+    }
     if (place >= 0) {
       this.ready[place] = waiting;
       return { state: 'ready', replaced: before ?? null };
@@ -167,3 +176,6 @@ export class Pool {
 const sameSlot = (one: Waiting, other: Waiting): boolean => one.sender === other.sender && one.nonce === other.nonce;
 /** What the sender offers per gas. */
 export const price = (tx: TypedTransaction): bigint => ('maxFeePerGas' in tx ? tx.maxFeePerGas : tx.gasPrice);
+
+/** Hashes that the store may forget once `waiting` is in a block or refused. */
+export const keptFor = (waiting: Waiting): Uint8Array[] => [...waiting.obsolete, ...(waiting.held ? [waiting.tx.hash()] : [])];

@@ -13,7 +13,7 @@ import { Account, Address, createAccount } from '@ethereumjs/util';
 import { blockEnvironment, blockOptions, BLOCK_GAS_LIMIT, createMachine, openHeader, readAccount, runNext, sealBlock } from './machine.ts';
 import type { Executed, Machine } from './machine.ts';
 import { hexOf } from './params.ts';
-import { Pool, type Waiting } from './pool.ts';
+import { keptFor, Pool, type Waiting } from './pool.ts';
 import { recordsOf } from './records.ts';
 import { refused } from './rpc-error.ts';
 import type { ChainStore, StoredBlock } from './store.ts';
@@ -86,9 +86,13 @@ export class Sequencer {
     return blockEnvironment(openHeader(this.headBlock, this.nextTimestamp(), new Uint8Array(32)), this.common);
   }
 
-  /** Account at the head; an empty one where there is none. */
+  /** Account at the head, an empty one where there is none; at the head of the moment of return, not of the call. */
   async account(address: Uint8Array): Promise<Account> {
-    return (await readAccount(this.common, this.store.node, this.headBlock.header.stateRoot, address)) ?? new Account();
+    for (;;) {
+      const head = this.headBlock;
+      const account = await readAccount(this.common, this.store.node, head.header.stateRoot, address);
+      if (head === this.headBlock) return account ?? new Account();
+    }
   }
 
   /** Takes a signed transaction; resolves with its hash once it is durable. Rejects with an RpcError where it is refused. */
@@ -124,28 +128,39 @@ export class Sequencer {
     const { promise: settled, resolve, reject } = Promise.withResolvers<void>();
     const settle: Waiting['settle'] = (error) => (error === null ? resolve() : reject(error));
     settled.catch(() => undefined);
-    const waiting: Waiting = { hash: hexOf(hash), sender: sender.toString(), nonce: tx.nonce, tx, raw, held: false, settle };
+    const waiting: Waiting = { hash: hexOf(hash), sender: sender.toString(), nonce: tx.nonce, tx, raw, held: false, obsolete: [], settle };
     const { state, replaced } = this.pool.add(waiting, account.nonce);
     replaced?.settle(refused(`replaced by the transaction ${waiting.hash}`));
     if (state === 'held') {
-      this.store.hold({ hash, raw }, replaced === null ? null : replaced.tx.hash());
+      // In one step: whichever of the two is stored, its sender was answered.
+      this.store.hold({ hash, raw }, waiting.obsolete);
       waiting.held = true;
+      waiting.obsolete.length = 0;
       return { settled: null };
     }
-    if (replaced?.held === true) this.store.release(replaced.tx.hash());
     this.wake();
     return { settled };
   }
 
   /** Held-back transactions of the last run: stale ones are forgotten, the others wait again. */
   private async resumeHeld(): Promise<void> {
-    for (const { hash, raw } of this.store.held()) {
-      const tx = decodeTransaction(raw, this.common);
+    const held = this.store.held().map(({ hash, raw }) => ({ hash, raw, tx: decodeTransaction(raw, this.common) }));
+    held.sort((a, b) => (a.tx.nonce < b.tx.nonce ? -1 : 1));
+    for (const { hash, raw, tx } of held) {
       const sender = tx.getSenderAddress();
       const { nonce } = await this.account(sender.bytes);
-      const waiting: Waiting = { hash: hexOf(hash), sender: sender.toString(), nonce: tx.nonce, tx, raw, held: true, settle: nobodyAsks };
+      const waiting: Waiting = {
+        hash: hexOf(hash),
+        sender: sender.toString(),
+        nonce: tx.nonce,
+        tx,
+        raw,
+        held: true,
+        obsolete: [],
+        settle: nobodyAsks,
+      };
       try {
-        this.pool.add(waiting, nonce);
+        this.pool.add(waiting, nonce, false);
       } catch {
         this.store.release(hash);
       }
@@ -230,7 +245,7 @@ export class Sequencer {
         block: stored(block),
         ...records,
         nodes: nodes.takeReachable(stateRoot),
-        released: executed.filter(({ waiting }) => waiting.held).map(({ tx }) => tx.hash()),
+        released: executed.flatMap(({ waiting }) => keptFor(waiting)),
       });
       this.headBlock = block;
       // Back to what is stored: superseded nodes were not kept, so nothing in memory may point to them.
@@ -248,10 +263,10 @@ export class Sequencer {
 
   private async refuse(waiting: Waiting, error: Error): Promise<void> {
     const { nonce } = await this.account(waiting.tx.getSenderAddress().bytes);
-    if (waiting.held) this.store.release(waiting.tx.hash());
+    for (const hash of keptFor(waiting)) this.store.release(hash);
     waiting.settle(error);
     for (const dropped of this.pool.drop(waiting, nonce)) {
-      if (dropped.held) this.store.release(dropped.tx.hash());
+      for (const hash of keptFor(dropped)) this.store.release(hash);
       dropped.settle(refused(`nonce too high: next nonce ${nonce}, tx nonce ${dropped.nonce}; an earlier transaction was dropped`));
     }
   }

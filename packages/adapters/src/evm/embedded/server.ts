@@ -25,10 +25,10 @@ export interface ChainServer {
   close(): Promise<void>;
 }
 
-export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+export const MAX_BODY_BYTES = 2 * 1024 * 1024;
 /** What viem sends at most by default, and go-ethereum's limit. */
 export const MAX_BATCH = 1000;
-const MAX_CONNECTIONS = 512;
+const MAX_CONNECTIONS = 256;
 
 /** Serves `chain` at `host:port`. Throws CHAIN_UNREACHABLE where the address cannot be bound. */
 export async function serveChain(chain: EmbeddedChain, options: ServeChainOptions): Promise<ChainServer> {

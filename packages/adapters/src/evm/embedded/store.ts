@@ -181,10 +181,10 @@ export class ChainStore {
   }
 
   /** Keeps a transaction that cannot run yet; durable when this returns. */
-  hold(held: HeldTransaction, replaced: Uint8Array | null): void {
+  hold(held: HeldTransaction, replaced: readonly Uint8Array[]): void {
     this.database.exec('BEGIN IMMEDIATE');
     try {
-      if (replaced !== null) this.statement('DELETE FROM held WHERE hash = ?').run(replaced);
+      for (const hash of replaced) this.statement('DELETE FROM held WHERE hash = ?').run(hash);
       this.statement('INSERT OR REPLACE INTO held VALUES (?, ?)').run(held.hash, held.raw);
       this.database.exec('COMMIT');
     } catch (error) {
