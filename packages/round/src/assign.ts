@@ -52,7 +52,7 @@ export function drawAssignment(inputs: DrawInputs): Assignment {
 function dealLaps(nodes: readonly NodeId[], count: number, width: number, seed: Uint8Array): NodeId[] {
   const dealt: NodeId[] = [];
   const waiting: NodeId[] = [];
-  for (let lap = 0; dealt.length < count; ) {
+  for (let lap = 0; dealt.length < count;) {
     const group = new Set(dealt.slice(dealt.length - (dealt.length % width)));
     let next = waiting.findIndex((node) => !group.has(node));
     if (next < 0) {
@@ -117,6 +117,7 @@ export function checkAssignment(
   if (assignment.beacon !== expected.beacon) refuse('beacon', assignment.beacon, expected.beacon);
   if (nodeSetRoot(assignment.nodes) !== expected.nodeSetRoot) refuse('node set root', nodeSetRoot(assignment.nodes), expected.nodeSetRoot);
   const drawn = drawAssignment({ ...expected, nodes: assignment.nodes });
+  if (assignment.nodes.join() !== drawn.nodes.join()) refuse('node order', assignment.nodes, drawn.nodes);
   if (assignment.base !== drawn.base) refuse('base', assignment.base, drawn.base);
   if (assignment.tasks.length !== drawn.tasks.length) refuse('number of tasks', assignment.tasks.length, drawn.tasks.length);
   for (const [task, found] of assignment.tasks.entries()) {
@@ -125,7 +126,8 @@ export function checkAssignment(
     if (found.sampleCount !== wanted?.sampleCount) refuse(`task ${task}'s sample count`, found.sampleCount, wanted?.sampleCount);
     if (found.slotState !== wanted?.slotState) refuse(`task ${task}'s slot state`, found.slotState, wanted?.slotState);
   }
-  if (assignmentRoot(assignment) !== expected.assignmentRoot) refuse('assignment root', assignmentRoot(assignment), expected.assignmentRoot);
+  if (assignmentRoot(assignment) !== expected.assignmentRoot)
+    refuse('assignment root', assignmentRoot(assignment), expected.assignmentRoot);
 }
 
 /** Salt of a commitment: secret to the node, the same after a restart. */

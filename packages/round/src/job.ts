@@ -70,6 +70,10 @@ const emptyRound = (round: number): RoundState => ({
 
 function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
   if (state.status === 'stopped' || state.status === 'completed') return state;
+  if ('round' in event) {
+    // Time stands still for the round while the job is paused.
+    return state.round?.round === event.round ? applyRoundEvent(state, state.round, event, state.pausedAt ?? now) : state;
+  }
   switch (event.type) {
     case 'prepared':
       if (state.base !== null) return state;
@@ -102,9 +106,7 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
     case 'tick':
       return state;
     default:
-      return state.round === null || state.round.round !== event.round
-        ? state
-        : applyRoundEvent(state, state.round, event, state.pausedAt ?? now);
+      return event satisfies never;
   }
 }
 
@@ -340,19 +342,20 @@ function settleCommits(state: JobState, round: RoundState, task: TaskState, work
     }
     if (slot.substitute !== null && state.trainers.includes(slot.substitute)) return slot;
     const order = substituteOrder(state.trainers, round.beacon ?? state.spec.seed, round.tasks.indexOf(task));
-    const load = (node: NodeId): number => working.get(node) ?? 0;
-    const candidates = order.filter((node) => !taken.has(node)).sort((a, b) => load(a) - load(b));
+    const candidates = order.filter((node) => !taken.has(node)).sort((a, b) => loadOf(working, a) - loadOf(working, b));
     const substitute = candidates[0] ?? null;
     if (substitute === slot.substitute) return slot;
     if (substitute !== null) {
       taken.add(substitute);
-      working.set(substitute, load(substitute) + 1);
+      working.set(substitute, loadOf(working, substitute) + 1);
     }
     changed = true;
     return { ...slot, substitute };
   });
   return changed ? { ...task, slots } : task;
 }
+
+const loadOf = (working: ReadonlyMap<NodeId, number>, node: NodeId): number => working.get(node) ?? 0;
 
 /** Slots each node still works on. */
 function workload(round: RoundState): Map<NodeId, number> {

@@ -50,7 +50,8 @@ export async function loadTensors(read: ReadBlock, cid: CidText, types: readonly
     const wanted = `${type.name} ${type.dtype}[${type.shape.join()}]`;
     if (entry === undefined || found !== wanted) throw mismatch(cid, `tensor ${index}`, found, wanted);
     const length = type.shape.reduce((product, extent) => product * extent, type.dtype === 'bool' ? 1 : 4);
-    if (entry.chunks.length !== Math.ceil(length / chunkBytes)) throw mismatch(cid, `${type.name}'s chunks`, entry.chunks.length, Math.ceil(length / chunkBytes));
+    if (entry.chunks.length !== Math.ceil(length / chunkBytes))
+      throw mismatch(cid, `${type.name}'s chunks`, entry.chunks.length, Math.ceil(length / chunkBytes));
     const bytes = new Uint8Array(length);
     for (const [at, chunk] of entry.chunks.entries()) {
       const part = await read(chunk);
@@ -67,7 +68,12 @@ export async function loadTensors(read: ReadBlock, cid: CidText, types: readonly
 
 function checkFinite(tensor: NamedTensor, cid: CidText): void {
   const at = firstNotFinite(tensor);
-  if (at !== null) throw new MusterError('NUMERIC_FAULT', `${tensor.name}[${at}] in ${cid} is not finite`, { object: cid, tensor: tensor.name, index: at });
+  if (at !== null)
+    throw new MusterError('NUMERIC_FAULT', `${tensor.name}[${at}] in ${cid} is not finite`, {
+      object: cid,
+      tensor: tensor.name,
+      index: at,
+    });
 }
 
 /** Index of the first NaN or infinity of a float32 tensor; null if there is none. */

@@ -4,7 +4,17 @@
  * The result depends on the job, the round, the task and the base parameters alone, never on who computes it or when.
  * Generators yield after every step, so that a shell can answer its network in between.
  */
-import { lossRoot, type LoopingProgram, type NamedTensor, type NamedType, type PreparedProgram, resultRoot, stateRoot, type Tensor, traceRoot } from '@muster/engine';
+import {
+  lossRoot,
+  type LoopingProgram,
+  type NamedTensor,
+  type NamedType,
+  type PreparedProgram,
+  resultRoot,
+  stateRoot,
+  type Tensor,
+  traceRoot,
+} from '@muster/engine';
 import { encodeCanonical, MusterError, type Root, leafHash, bytesToHex, merkleRoot, type TaskOutcome } from '@muster/protocol';
 import { type Block, encodeTensors, firstNotFinite } from './tensors.ts';
 
