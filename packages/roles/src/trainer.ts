@@ -35,8 +35,18 @@ interface OpenRound {
   readonly assignment: Assignment;
 }
 
-/** Contract errors that say that the work is already done or no longer wanted: the chain decides, the next look finds out. */
-const settledErrors = new Set(['AlreadyCommitted', 'AlreadyRevealed', 'CommitsAreClosed', 'CommitsClosed', 'RoundNotAssigned', 'RevealsNotOpen', 'RoundAlreadyFinalized']);
+/** Contract errors that say that the work is done already or no longer wanted: the chain decides, the next look finds out. */
+const settledErrors = new Set([
+  'AlreadyCommitted',
+  'AlreadyRevealed',
+  'CommitsAreClosed',
+  'CommitsStillOpen',
+  'JobEnded',
+  'JobNotRunning',
+  'NodeNotActive',
+  'NodeNotInSlot',
+  'RoundNotCurrent',
+]);
 
 export class Trainer {
   readonly #options: TrainerOptions;
@@ -68,7 +78,7 @@ export class Trainer {
       await this.#history.sync();
       this.#checkStanding();
       for (const job of this.#history.jobs.values()) {
-        if (job.ended === null && (await this.#workOn(job))) return true;
+        if (job.status === 'running' && (await this.#workOn(job))) return true;
       }
       return false;
     } catch (error) {
@@ -147,7 +157,7 @@ export class Trainer {
     const commitment = commitmentOf(place.job, place.round, place.task, place.slot, key.node, this.#salt(place), computed.resultRoot);
     const original = open.assignment.tasks[place.task]?.nodes[place.slot] === key.node;
     const proof = original ? assignmentProof(open.assignment, place.task, place.slot) : [];
-    await this.#settling(() => chain.send({ call: 'commit', ...place, node: key.node, commitment, proof }));
+    if (!(await this.#settling(() => chain.send({ call: 'commit', ...place, node: key.node, commitment, proof })))) return false;
     report('task.committed', { ...place, commitment });
     return true;
   }
@@ -167,7 +177,8 @@ export class Trainer {
     const digests = proofDigests(outcome, resultRoot, open.material.model);
     const proof = signProof(key, place, result.cid, { step, ...digests, timestamp: scheduler.now() });
     const salt = this.#salt(place);
-    await this.#settling(() => chain.send({ call: 'reveal', ...place, node: key.node, salt, resultRoot, resultCid: digestOf(result.cid), proof }));
+    const reveal = { call: 'reveal', ...place, node: key.node, salt, resultRoot, resultCid: digestOf(result.cid), proof } as const;
+    if (!(await this.#settling(() => chain.send(reveal)))) return false;
     report('task.revealed', { ...place, resultRoot });
     return true;
   }
@@ -201,13 +212,15 @@ export class Trainer {
     return bytesToHex(this.#options.key.derive(saltLabel(place.job, place.round, place.task, place.slot))) as Root;
   }
 
-  /** Sends; a refusal that only says that the chain has moved on is left to the next turn. */
-  async #settling(send: () => Promise<unknown>): Promise<void> {
+  /** Sends; false for a refusal that only says that the chain has moved on: the next turn sees where to. */
+  async #settling(send: () => Promise<unknown>): Promise<boolean> {
     try {
       await send();
+      return true;
     } catch (error) {
       const contractError = error instanceof MusterError ? error.details['error'] : undefined;
       if (typeof contractError !== 'string' || !settledErrors.has(contractError)) throw error;
+      return false;
     }
   }
 }
