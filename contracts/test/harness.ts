@@ -5,11 +5,12 @@
  */
 import { createHardhatRuntimeEnvironment } from 'hardhat/hre';
 import type { Abi, ContractFunctionArgs, ContractFunctionName, Hex, Transport } from 'viem';
-import { concat, custom, encodeDeployData, encodeFunctionData, keccak256, toHex } from 'viem';
+import { custom, encodeDeployData, encodeFunctionData, keccak256, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { connectAccount, connectChain, deployContracts } from '@muster/adapters';
 import type { ChainInfo, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
-import { type Address, assignmentLeaf, commitmentOf, type JobId, type NodeId, type Root, MusterError } from '@muster/protocol';
+import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+import { assignmentLeaf, bytesToHex, commitmentOf, hexToBytes, keccakProof, keccakRoot, MusterError } from '@muster/protocol';
 import { openConnection } from '../../packages/adapters/src/evm/contracts/connection.ts';
 import { AccountSender } from '../../packages/adapters/src/evm/contracts/transactions.ts';
 import config from '../hardhat.config.ts';
@@ -136,32 +137,16 @@ function sender(chain: TestChain, index: number): AccountSender {
   );
 }
 
-/** Roots and proofs of an assignment tree: sorted pairs, keccak, a leaf without a pair moves up. */
-export function assignmentTree(leaves: readonly Root[]): { readonly root: Root; proof(index: number): Root[] } {
-  const levels: Root[][] = [[...leaves]];
-  for (let level = levels[0] ?? []; level.length > 1;) {
-    const above: Root[] = [];
-    for (let i = 0; i < level.length; i += 2) {
-      const [left, right] = [level[i] ?? zeroRoot, level[i + 1]];
-      above.push(right === undefined ? left : pairHash(left, right));
-    }
-    levels.push(above);
-    level = above;
-  }
-  const proof = (index: number): Root[] => {
-    const siblings: Root[] = [];
-    let at = index;
-    for (const level of levels.slice(0, -1)) {
-      const sibling = level[at ^ 1];
-      if (sibling !== undefined) siblings.push(sibling);
-      at >>= 1;
-    }
-    return siblings;
-  };
-  return { root: levels.at(-1)?.[0] ?? zeroRoot, proof };
-}
+const hex = (bytes: Uint8Array): Root => bytesToHex(bytes) as Root;
 
-const pairHash = (a: Root, b: Root): Root => keccak256(concat(a < b ? [a, b] : [b, a])) as Root;
+/**
+ * Root and proofs of an assignment tree: the protocol's keccak tree, which OpenZeppelin's verifier checks in the contract.
+ * A place outside the tree has an empty proof.
+ */
+export function assignmentTree(leaves: readonly Root[]): { readonly root: Root; proof(index: number): Root[] } {
+  const values = leaves.map(hexToBytes);
+  return { root: hex(keccakRoot(values)), proof: (index) => (index < values.length ? keccakProof(values, index).map(hex) : []) };
+}
 
 /** Node of slot `slot` of task `task`, and the actor that operates it. */
 export interface Seat {

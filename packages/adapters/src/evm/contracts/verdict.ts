@@ -5,7 +5,7 @@ import type { ChainInfo, VerdictStatement } from '@muster/ports';
 import { encodeAbiParameters, type Hex, type PrivateKeyAccount } from 'viem';
 
 /** Fields of a Verdict, in the order that is hashed. */
-export const verdictTypes = {
+const verdictTypes = {
   Verdict: [
     { name: 'job', type: 'bytes32' },
     { name: 'round', type: 'uint64' },
