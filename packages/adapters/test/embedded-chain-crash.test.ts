@@ -63,7 +63,7 @@ test(`no acknowledged transaction is lost over ${KILLS} kills under load`, async
     // Everything acknowledged before the last kill is there.
     const receipts = await Promise.all([...acknowledged.keys()].map((hash) => reader.getTransactionReceipt({ hash })));
     expect(receipts.every((receipt) => receipt.status === 'success')).toBe(true);
-    const target = acknowledged.size + 5 + Math.floor(random() * 40);
+    const target = acknowledged.size + 5 + Math.floor(random() * 25);
     const load = { on: true };
     const reached = Promise.withResolvers<void>();
     const senders = wallets.map(async (wallet) => {
