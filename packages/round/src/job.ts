@@ -183,7 +183,7 @@ function applyTaskEvent(task: TaskState, event: TaskEvent, now: number): TaskSta
     case 'revealed':
       return canShow(task, slot, event.node) && slot.revealedRoot === null ? withSlot({ revealedRoot: event.resultRoot }) : task;
     case 'convicted':
-      return slot.node === event.node && !slot.convicted ? withSlot({ convicted: true }) : task;
+      return slot.node === event.node && !slot.convicted && outliers(task).includes(event.slot) ? withSlot({ convicted: true }) : task;
     default:
       return event satisfies never;
   }
@@ -282,7 +282,9 @@ function settleTask(
       if (assigned.slots.every((slot) => slot.phase === 'committed') && assigned.slots.length === spec.redundancy) {
         return openReveal(assigned, now);
       }
-      const stuck = assigned.slots.every((slot) => slot.phase === 'committed' || (slot.substitute === null && slotDue(state, slot, now)));
+      const stuck = assigned.slots.every(
+        (slot) => slot.phase === 'committed' || (slot.substitute === null && slotDue(state, task, slot, now)),
+      );
       if (!stuck && !overdue) return assigned;
       const any = assigned.slots.some((slot) => slot.phase === 'committed');
       const slots = assigned.slots.map((slot) => (slot.substitute === null ? slot : { ...slot, substitute: null }));
@@ -325,22 +327,26 @@ function settleTask(
   }
 }
 
-/** A working slot is due for another node when its node is gone or too slow. */
-function slotDue(state: JobState, slot: SlotState, now: number): boolean {
-  return !state.trainers.includes(slot.node) || now >= slot.since + state.spec.commitTimeoutMs;
+/** A working slot is due for another node when its node is gone, too slow, or holds another slot of the task. */
+function slotDue(state: JobState, task: TaskState, slot: SlotState, now: number): boolean {
+  if (!state.trainers.includes(slot.node) || now >= slot.since + state.spec.commitTimeoutMs) return true;
+  const other =
+    task.slots.find(({ node, phase }) => node === slot.node && phase === 'committed') ?? task.slots.find(({ node }) => node === slot.node);
+  return other !== slot;
 }
 
 /** Names substitutes for slots that are due: present, not in the task, the least busy first, then in the beacon's order. */
 function settleCommits(state: JobState, round: RoundState, task: TaskState, working: Map<NodeId, number>, now: number): TaskState {
+  const held = new Set(task.slots.map(({ node }) => node));
   const taken = new Set(task.slots.flatMap((slot) => (slot.substitute === null ? [slot.node] : [slot.node, slot.substitute])));
   let changed = false;
   const slots = task.slots.map((slot) => {
-    if (slot.phase !== 'working' || !slotDue(state, slot, now)) {
+    if (slot.phase !== 'working' || !slotDue(state, task, slot, now)) {
       if (slot.substitute === null || slot.phase !== 'working') return slot;
       changed = true;
       return { ...slot, substitute: null };
     }
-    if (slot.substitute !== null && state.trainers.includes(slot.substitute)) return slot;
+    if (slot.substitute !== null && state.trainers.includes(slot.substitute) && !held.has(slot.substitute)) return slot;
     const order = substituteOrder(state.trainers, round.beacon ?? state.spec.seed, round.tasks.indexOf(task));
     const candidates = order.filter((node) => !taken.has(node)).sort((a, b) => loadOf(working, a) - loadOf(working, b));
     const substitute = candidates[0] ?? null;

@@ -130,3 +130,34 @@ describe('while a job is paused', () => {
     expect(machine.verdict(honest).duties).toEqual([`convict/0/0/0/${node(0)}`]);
   });
 });
+
+describe('reassignments that cross on the way', () => {
+  const crossed = (): Machine => {
+    const machine = Machine.working(4).apply({ type: 'nodeAbsent', node: node(0) });
+    // Under way to the chain: slot 0 to node 3. It leaves and comes back, and is meant for slot 1 by now.
+    machine.apply({ type: 'nodeAbsent', node: node(3) }, { type: 'nodePresent', node: node(0) });
+    machine.apply({ type: 'nodeAbsent', node: node(1) }, { type: 'nodePresent', node: node(3) });
+    expect(machine.duties).toEqual([`reassign/0/0/1/${node(3)}`]);
+    return machine.apply({ type: 'slotReassigned', round: 0, task: 0, slot: 0, node: node(3) });
+  };
+
+  it('withdraw a substitute that holds another slot of the task by now', () => {
+    expect(crossed().duties).toEqual([`reassign/0/0/1/${node(0)}`]);
+  });
+
+  it('take a second slot of a task from its node again at once', () => {
+    const machine = crossed().apply({ type: 'slotReassigned', round: 0, task: 0, slot: 1, node: node(3) });
+    expect(machine.duties).toEqual([`reassign/0/0/1/${node(0)}`]);
+    machine.commit(1);
+    expect(machine.duties).toEqual([`reassign/0/0/0/${node(0)}`]);
+  });
+});
+
+describe('a conviction', () => {
+  it('is taken note of only where a verdict contradicts the slot', () => {
+    const machine = Machine.working(3).commit(0, 1, 2).show(0, wrong).show(1, honest).show(2, honest);
+    const { state } = machine;
+    machine.apply({ type: 'convicted', round: 0, task: 0, slot: 0, node: node(0) });
+    expect(machine.state).toBe(state);
+  });
+});

@@ -165,3 +165,12 @@ export class Machine {
     return this.task.slots[slot]?.node ?? node(slot);
   }
 }
+
+/** A tick at any time from `at` until just before the next deadline changes nothing in `state`. */
+export function deadlinesHold(state: JobState, at: number): void {
+  const deadline = nextDeadline(state);
+  const until = deadline ?? at + 10_000_000;
+  for (const now of [at, Math.floor((at + until) / 2), until - 1]) {
+    if (now >= at && now < until) expect(stepJob(state, { type: 'tick' }, { now }).state).toBe(state);
+  }
+}
