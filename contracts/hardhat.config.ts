@@ -6,7 +6,12 @@ import { type HardhatUserConfig } from 'hardhat/config';
 import { compilerSettings } from './build.ts';
 
 const config: HardhatUserConfig = {
-  paths: { sources: './src', artifacts: './artifacts/build', cache: './artifacts/cache' },
+  // Hardhat's root is the folder of the nearest package.json, one up.
+  paths: {
+    sources: './contracts/src',
+    artifacts: './contracts/artifacts/build',
+    cache: './contracts/artifacts/cache',
+  },
   solidity: {
     // The compiler that is installed, so that nothing is downloaded.
     compilers: [{ version: '0.8.37', path: createRequire(import.meta.url).resolve('solc/soljson.js'), settings: compilerSettings }],
