@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type Assignment,
@@ -212,14 +212,15 @@ describe('an assignment on chain', () => {
   });
 });
 
+const commit = (
+  change: Partial<{ job: Root; round: number; task: number; slot: number; node: NodeId; salt: Root; result: Root }>,
+): Root => {
+  const parts = { job: root(1), round: 2, task: 3, slot: 1, node: node(0), salt: root(4), result: root(5), ...change };
+  return commitmentOf(parts.job as string as typeof job, parts.round, parts.task, parts.slot, parts.node, parts.salt, parts.result);
+};
+
 describe('a commitment', () => {
   it('differs for every part that it binds', () => {
-    const commit = (
-      change: Partial<{ job: Root; round: number; task: number; slot: number; node: NodeId; salt: Root; result: Root }>,
-    ): Root => {
-      const parts = { job: root(1), round: 2, task: 3, slot: 1, node: node(0), salt: root(4), result: root(5), ...change };
-      return commitmentOf(parts.job as string as typeof job, parts.round, parts.task, parts.slot, parts.node, parts.salt, parts.result);
-    };
     const changes = [
       {},
       { job: root(9) },

@@ -131,16 +131,16 @@ describe('while a job is paused', () => {
   });
 });
 
-describe('reassignments that cross on the way', () => {
-  const crossed = (): Machine => {
-    const machine = Machine.working(4).apply({ type: 'nodeAbsent', node: node(0) });
-    // Under way to the chain: slot 0 to node 3. It leaves and comes back, and is meant for slot 1 by now.
-    machine.apply({ type: 'nodeAbsent', node: node(3) }, { type: 'nodePresent', node: node(0) });
-    machine.apply({ type: 'nodeAbsent', node: node(1) }, { type: 'nodePresent', node: node(3) });
-    expect(machine.duties).toEqual([`reassign/0/0/1/${node(3)}`]);
-    return machine.apply({ type: 'slotReassigned', round: 0, task: 0, slot: 0, node: node(3) });
-  };
+const crossed = (): Machine => {
+  const machine = Machine.working(4).apply({ type: 'nodeAbsent', node: node(0) });
+  // Under way to the chain: slot 0 to node 3. It leaves and comes back, and is meant for slot 1 by now.
+  machine.apply({ type: 'nodeAbsent', node: node(3) }, { type: 'nodePresent', node: node(0) });
+  machine.apply({ type: 'nodeAbsent', node: node(1) }, { type: 'nodePresent', node: node(3) });
+  expect(machine.duties).toEqual([`reassign/0/0/1/${node(3)}`]);
+  return machine.apply({ type: 'slotReassigned', round: 0, task: 0, slot: 0, node: node(3) });
+};
 
+describe('reassignments that cross on the way', () => {
   it('withdraw a substitute that holds another slot of the task by now', () => {
     expect(crossed().duties).toEqual([`reassign/0/0/1/${node(0)}`]);
   });
