@@ -415,3 +415,25 @@ test('a paid slot has a receipt, an unpaid one has none', async () => {
   expect(found.operator.toLowerCase()).toBe(operator.account);
   expect(await refusal(receipt(2))).toEqual({ error: 'NotRewarded', task: 0, slot: 2 });
 });
+
+test('a slot can be read at every stage, with its times', async () => {
+  const driver = await newJob();
+  const client = createPublicClient({ transport: chain.transport });
+  const slot = (index: number) => client.readContract({ ...read(), functionName: 'slotOf', args: [driver.job, 0n, 0, index] });
+  const task = () => client.readContract({ ...read(), functionName: 'taskOf', args: [driver.job, 0n, 0] });
+  const [empty, committed, wasRevealed, rewarded, convicted] = [0, 1, 2, 3, 4];
+  await driver.open(0);
+  expect(await slot(0)).toMatchObject({ status: empty, node: zeroRoot, committedAt: 0n });
+  for (const index of [0, 1, 2]) await driver.commit(0, 0, index, index === 2 ? wrong : right);
+  expect(await slot(0)).toMatchObject({ status: committed, node: driver.seat(0, 0).node, resultRoot: zeroRoot, revealedAt: 0n });
+  expect(await task()).toEqual([3, true, zeroRoot]);
+  for (const index of [0, 1, 2]) await driver.reveal(0, 0, index, index === 2 ? wrong : right);
+  expect(await slot(2)).toMatchObject({ status: wasRevealed, resultRoot: wrong, rewardedAt: 0n });
+  await driver.convict(0, 0, 2, right);
+  await driver.finalize(0, [[0, right]]);
+  expect(await task()).toEqual([3, true, right]);
+  const paid = await slot(0);
+  expect(paid).toMatchObject({ status: rewarded, resultRoot: right });
+  expect(paid.committedAt < paid.revealedAt && paid.revealedAt < paid.rewardedAt).toBe(true);
+  expect(await slot(2)).toMatchObject({ status: convicted, rewardedAt: 0n });
+});
