@@ -77,7 +77,10 @@ export async function readNetwork(paths: HomePaths): Promise<Network | null> {
 /** The network of a home. Throws USAGE where there is none. */
 export async function requireNetwork(paths: HomePaths): Promise<Network> {
   const network = await readNetwork(paths);
-  if (network === null) throw new MusterError('USAGE', `there is no network in ${paths.root}: start one with \`muster up\`, or name another --home`, { home: paths.root });
+  if (network === null)
+    throw new MusterError('USAGE', `there is no network in ${paths.root}: start one with \`muster up\`, or name another --home`, {
+      home: paths.root,
+    });
   return network;
 }
 

@@ -8,7 +8,14 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { importDataset, type ImportOptions } from '@muster/adapters';
 import { drawDigits, packDataset } from '@muster/data';
-import { buildModel, buildModelFromDefinition, type BuiltModel, decodeModelSpec, decodeTrainingSpec, type ModelDefinition } from '@muster/models';
+import {
+  buildModel,
+  buildModelFromDefinition,
+  type BuiltModel,
+  decodeModelSpec,
+  decodeTrainingSpec,
+  type ModelDefinition,
+} from '@muster/models';
 import type { BlobStore, ChainWriter } from '@muster/ports';
 import {
   bytesToHex,
@@ -77,7 +84,8 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
     const { bytes } = encodeLinked(value);
     return decodeLinked(objectKinds.jobSpec, bytes);
   } catch (cause) {
-    if (cause instanceof MusterError && cause.code === 'FIELD_INVALID') throw new MusterError('JOB_INVALID', cause.message, cause.details, { cause });
+    if (cause instanceof MusterError && cause.code === 'FIELD_INVALID')
+      throw new MusterError('JOB_INVALID', cause.message, cause.details, { cause });
     throw cause;
   }
 }
@@ -91,7 +99,11 @@ export async function buildFrom(source: unknown, baseFolder: string): Promise<Bu
   const loaded = (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   const { definition, training } = loaded;
   if (definition === null || typeof definition !== 'object' || training === undefined) {
-    throw new MusterError('MODEL_INVALID', `${path} must export \`definition\` (a ModelDefinition) and \`training\` ({batchSize, evaluationBatch, optimizer})`, { file: path });
+    throw new MusterError(
+      'MODEL_INVALID',
+      `${path} must export \`definition\` (a ModelDefinition) and \`training\` ({batchSize, evaluationBatch, optimizer})`,
+      { file: path },
+    );
   }
   return await buildModelFromDefinition(definition as ModelDefinition, decodeTrainingSpec(training));
 }

@@ -58,9 +58,18 @@ program
   .action(async (url: string, flags: JoinFlags, command: Command) => await joinCommand(contextOf(command), url, flags));
 
 const job = program.command('job').description('submit and control jobs');
-job.command('submit <file>').description('submit the job in a JSON file, with its budget in escrow').action(async (file: string, _: object, command: Command) => await jobSubmit(contextOf(command), file));
-job.command('list').description('jobs of this network').action(async (_: object, command: Command) => await jobList(contextOf(command)));
-job.command('show <job>').description('one job, round by round').action(async (id: string, _: object, command: Command) => await jobShow(contextOf(command), jobArgument(id)));
+job
+  .command('submit <file>')
+  .description('submit the job in a JSON file, with its budget in escrow')
+  .action(async (file: string, _: object, command: Command) => await jobSubmit(contextOf(command), file));
+job
+  .command('list')
+  .description('jobs of this network')
+  .action(async (_: object, command: Command) => await jobList(contextOf(command)));
+job
+  .command('show <job>')
+  .description('one job, round by round')
+  .action(async (id: string, _: object, command: Command) => await jobShow(contextOf(command), jobArgument(id)));
 for (const [action, what] of [
   ['pause', 'no new work until it is resumed'],
   ['resume', 'go on'],
@@ -85,14 +94,20 @@ data
   .option('--context <n>', 'text: bytes per record')
   .option('--stride <n>', 'text: bytes between records')
   .action(async (path: string, flags: DataImportFlags, command: Command) => await dataImport(contextOf(command), path, flags));
-data.command('show <dataset>').description('what a dataset holds').action(async (cid: string, _: object, command: Command) => await dataShow(contextOf(command), cid));
+data
+  .command('show <dataset>')
+  .description('what a dataset holds')
+  .action(async (cid: string, _: object, command: Command) => await dataShow(contextOf(command), cid));
 
 const model = program.command('model').description('models');
 model
   .command('build <file>')
   .description('a JSON description or a jax-js module becomes programs with a content id')
   .action(async (file: string, _: object, command: Command) => await modelBuild(contextOf(command), file));
-model.command('show <model>').description('parameters and programs of a model').action(async (cid: string, _: object, command: Command) => await modelShow(contextOf(command), cid));
+model
+  .command('show <model>')
+  .description('parameters and programs of a model')
+  .action(async (cid: string, _: object, command: Command) => await modelShow(contextOf(command), cid));
 
 program
   .command('audit <job>')
@@ -138,7 +153,15 @@ function addProcesses(run: Command): void {
       const { paths } = contextOf(command);
       const controller = stopOnSignals();
       stopWithParent(controller);
-      await runNodeProcess({ url, home: paths.root, role: 'trainer', dishonest: dishonest === true, accountKey: null, report: reportJson, signal: controller.signal });
+      await runNodeProcess({
+        url,
+        home: paths.root,
+        role: 'trainer',
+        dishonest: dishonest === true,
+        accountKey: null,
+        report: reportJson,
+        signal: controller.signal,
+      });
     });
 }
 
@@ -156,9 +179,9 @@ try {
     const json = program.opts<{ readonly json?: boolean }>().json === true || process.argv.includes('--json');
     if (json) process.stdout.write(`${jsonLine({ event: 'error', code: known.code, message: known.message, details: known.details })}\n`);
     process.stderr.write(`${describeError(known)}\n`);
-    if (known.code === 'INTERNAL' && known.cause instanceof Error && process.env['MUSTER_DEBUG'] !== undefined) process.stderr.write(`${known.cause.stack ?? ''}\n`);
+    if (known.code === 'INTERNAL' && known.cause instanceof Error && process.env['MUSTER_DEBUG'] !== undefined)
+      process.stderr.write(`${known.cause.stack ?? ''}\n`);
     process.exitCode = 1;
   }
 }
 if (process.exitCode !== undefined && process.exitCode !== 0) process.exit();
-

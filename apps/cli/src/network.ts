@@ -52,7 +52,11 @@ export async function startNetwork(options: NetworkOptions): Promise<RunningNetw
   };
   try {
     const genesis = [accounts.organizer, accounts.coordinator, accounts.validator];
-    const chain = await start('chain', ['--host', options.host, '--port', String(chainPort), '--accounts', genesis.join()], 'chain.listening');
+    const chain = await start(
+      'chain',
+      ['--host', options.host, '--port', String(chainPort), '--accounts', genesis.join()],
+      'chain.listening',
+    );
     const network = known ?? (await deploy(options, accounts, chainPort, coordinatorPort));
     const coordinator = await start('coordinator', [], 'coordinator.listening');
     const validator = await start('validator', [], 'node.ready');
@@ -69,7 +73,12 @@ async function createAccounts(paths: HomePaths): Promise<Network['accounts']> {
   return { organizer: await account('organizer'), coordinator: await account('coordinator'), validator: await account('validator') };
 }
 
-async function deploy(options: NetworkOptions, accounts: Network['accounts'], chainPort: number, coordinatorPort: number): Promise<Network> {
+async function deploy(
+  options: NetworkOptions,
+  accounts: Network['accounts'],
+  chainPort: number,
+  coordinatorPort: number,
+): Promise<Network> {
   const { paths, host } = options;
   const privateKey = await loadOrCreateAccountKey(paths.key('organizer.account'));
   const draft = { version: 1, chainId, host, chainPort, coordinatorPort, accounts };

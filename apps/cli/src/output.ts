@@ -40,7 +40,10 @@ export function createOutput(json: boolean): Output {
     },
     progress(label, total) {
       if (json || !process.stderr.isTTY) return silent;
-      const bar = new cliProgress.SingleBar({ format: `${label} {bar} {value}/{total} {note}`, hideCursor: true, clearOnComplete: true }, cliProgress.Presets.shades_classic);
+      const bar = new cliProgress.SingleBar(
+        { format: `${label} {bar} {value}/{total} {note}`, hideCursor: true, clearOnComplete: true },
+        cliProgress.Presets.shades_classic,
+      );
       bar.start(total, 0, { note: '' });
       return { update: (done, note = '') => bar.update(done, { note }), stop: () => bar.stop() };
     },

@@ -90,9 +90,12 @@ export class Child {
     this.#restarts++;
     // A process that dies at once is given time; one that ran is started again at once.
     const quick = Date.now() - this.#startedAt < 2000;
-    setTimeout(() => {
-      if (!this.#stopping) this.start();
-    }, quick ? Math.min(5000, 200 * this.#restarts) : 50);
+    setTimeout(
+      () => {
+        if (!this.#stopping) this.start();
+      },
+      quick ? Math.min(5000, 200 * this.#restarts) : 50,
+    );
   }
 
   /** Ends the process as an operator would kill it: no clean-up. It is not started again unless `restart` was asked for. */

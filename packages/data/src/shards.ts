@@ -5,48 +5,20 @@
  * samples no Gamma variates, whose logarithms and powers differ between engines: a Pólya urn with integer weights draws from the
  * same law (Dirichlet-multinomial) exactly. It decides who trains on what, not in which order (`batches.ts`).
  */
-import { fieldError, finite, integer, literal, MusterError, type Schema, struct, variant } from '@muster/protocol';
+import { fieldError, integer, MusterError, type SplitSpec, splitSchema } from '@muster/protocol';
 import { indexRange, RandomStream, type Seed } from './random.ts';
-
-/**
- * - `equal`: shuffled, sizes differ by at most one.
- * - `dirichlet`: per class, shares over slots drawn from Dirichlet(alpha, …), records drawn from the shares; small alpha = skewed.
- *   alpha is a multiple of 0.001 in [0.001, 1000].
- * - `label`: records sorted by class, cut into slots · shardsPerSlot runs, each slot dealt shardsPerSlot of them (McMahan et al. 2017).
- * - `class`: each slot gets whole classes, numbers of classes differ by at most one.
- */
-export type ShardKind =
-  | { readonly kind: 'equal' }
-  | { readonly kind: 'dirichlet'; readonly alpha: number }
-  | { readonly kind: 'label'; readonly shardsPerSlot: number }
-  | { readonly kind: 'class' };
 
 /** Finest step of alpha: thousandths, the integer weight of the urn. */
 const alphaScale = 1000;
 const maxSlots = 65_536;
-
-const alpha: Schema<number> = (value, path) => {
-  const read = finite(0.001, 1000)(value, path);
-  const thousandths = Math.floor(read * alphaScale + 0.5);
-  if (thousandths / alphaScale !== read) throw fieldError(path, 'a multiple of 0.001', value);
-  return read;
-};
-
-/** Decoder of the field in job files that says how data is divided. */
-export const shardKind: Schema<ShardKind> = variant('kind', {
-  equal: struct({ kind: literal('equal') }),
-  dirichlet: struct({ kind: literal('dirichlet'), alpha }),
-  label: struct({ kind: literal('label'), shardsPerSlot: integer(1, 1024) }),
-  class: struct({ kind: literal('class') }),
-});
 
 /**
  * Record indices of each slot, ascending; together they are 0 … recordCount − 1, each once, and no slot is empty.
  * `targets`: class index per record, needed by every kind but `equal`. Throws FIELD_INVALID for a wrong kind or slot count,
  * DATA_MALFORMED if there are fewer records (for `class`: classes) than slots, DATA_UNLABELLED without the targets needed.
  */
-export function splitRecords(kind: ShardKind, targets: Int32Array | null, recordCount: number, slots: number, seed: Seed): Uint32Array[] {
-  shardKind(kind, 'split');
+export function splitRecords(kind: SplitSpec, targets: Int32Array | null, recordCount: number, slots: number, seed: Seed): Uint32Array[] {
+  splitSchema(kind, 'split');
   integer(1, maxSlots)(slots, 'slots');
   integer(0, 0xffff_ffff)(recordCount, 'recordCount');
   if (recordCount < slots) throw tooFew(`${recordCount} records`, slots);

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { indexRange, RandomStream, type ShardKind, shardKind, splitRecords } from '../src/index.ts';
+import { type SplitSpec, splitSchema } from '@muster/protocol';
+import { indexRange, RandomStream, splitRecords } from '../src/index.ts';
 import { errorOf } from './support.ts';
 
 function labels(records: number, classes: number, seed = 1): Int32Array {
@@ -8,7 +9,7 @@ function labels(records: number, classes: number, seed = 1): Int32Array {
   return Int32Array.from({ length: records }, () => random.below(classes));
 }
 
-const kinds: readonly ShardKind[] = [
+const kinds: readonly SplitSpec[] = [
   { kind: 'equal' },
   { kind: 'dirichlet', alpha: 0.1 },
   { kind: 'dirichlet', alpha: 0.001 },
@@ -50,7 +51,7 @@ test('equal shards differ by at most one record and need no targets', () => {
 
 test('shards are pinned', () => {
   const targets = labels(12, 3);
-  const shown = (kind: ShardKind) => splitRecords(kind, targets, 12, 3, 42).map((shard) => shard.join(' '));
+  const shown = (kind: SplitSpec) => splitRecords(kind, targets, 12, 3, 42).map((shard) => shard.join(' '));
   expect(shown({ kind: 'equal' })).toMatchInlineSnapshot(`
     [
       "4 5 6 7",
@@ -153,7 +154,7 @@ test('what cannot be divided is a coded error', () => {
 
 test('every alpha of three decimals is accepted', () => {
   for (let thousandths = 1; thousandths <= 3000; thousandths++) {
-    expect(shardKind({ kind: 'dirichlet', alpha: Number((thousandths / 1000).toFixed(3)) }, 'split').kind).toBe('dirichlet');
+    expect(splitSchema({ kind: 'dirichlet', alpha: Number((thousandths / 1000).toFixed(3)) }, 'split').kind).toBe('dirichlet');
   }
 });
 

@@ -98,8 +98,21 @@ export interface EventPlace {
 
 export type ChainEvent = EventPlace &
   (
-    | { readonly event: 'NodeRegistered'; readonly node: NodeId; readonly operator: Address; readonly role: NodeRole; readonly caps: Root; readonly stakeWei: bigint }
-    | { readonly event: 'NodeSlashed'; readonly node: NodeId; readonly amountWei: bigint; readonly deactivated: boolean; readonly reason: Root }
+    | {
+        readonly event: 'NodeRegistered';
+        readonly node: NodeId;
+        readonly operator: Address;
+        readonly role: NodeRole;
+        readonly caps: Root;
+        readonly stakeWei: bigint;
+      }
+    | {
+        readonly event: 'NodeSlashed';
+        readonly node: NodeId;
+        readonly amountWei: bigint;
+        readonly deactivated: boolean;
+        readonly reason: Root;
+      }
     | {
         readonly event: 'JobSubmitted';
         readonly job: JobId;
@@ -128,13 +141,45 @@ export type ChainEvent = EventPlace &
     | ({ readonly event: 'SlotReassigned'; readonly node: NodeId } & SlotId)
     | ({ readonly event: 'Committed'; readonly node: NodeId; readonly commitment: Root } & SlotId)
     | { readonly event: 'CommitsClosed'; readonly job: JobId; readonly round: number; readonly task: number; readonly commits: number }
-    | ({ readonly event: 'Revealed'; readonly node: NodeId; readonly salt: Root; readonly resultRoot: Root; readonly resultCid: Root; readonly proof: TrainProof } & SlotId)
-    | ({ readonly event: 'Convicted'; readonly node: NodeId; readonly revealedRoot: Root; readonly correctRoot: Root; readonly verdictCid: Root } & SlotId)
-    | { readonly event: 'TaskFinalized'; readonly job: JobId; readonly round: number; readonly task: number; readonly resultRoot: Root; readonly paid: number }
+    | ({
+        readonly event: 'Revealed';
+        readonly node: NodeId;
+        readonly salt: Root;
+        readonly resultRoot: Root;
+        readonly resultCid: Root;
+        readonly proof: TrainProof;
+      } & SlotId)
+    | ({
+        readonly event: 'Convicted';
+        readonly node: NodeId;
+        readonly revealedRoot: Root;
+        readonly correctRoot: Root;
+        readonly verdictCid: Root;
+      } & SlotId)
+    | {
+        readonly event: 'TaskFinalized';
+        readonly job: JobId;
+        readonly round: number;
+        readonly task: number;
+        readonly resultRoot: Root;
+        readonly paid: number;
+      }
     | ({ readonly event: 'RewardCredited'; readonly node: NodeId; readonly operator: Address; readonly amountWei: bigint } & SlotId)
     | { readonly event: 'RoundFinalized'; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
-    | { readonly event: 'ModelRegistered'; readonly modelId: Root; readonly owner: Address; readonly modelCid: Root; readonly datasetCid: Root }
-    | { readonly event: 'CheckpointAdded'; readonly modelId: Root; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
+    | {
+        readonly event: 'ModelRegistered';
+        readonly modelId: Root;
+        readonly owner: Address;
+        readonly modelCid: Root;
+        readonly datasetCid: Root;
+      }
+    | {
+        readonly event: 'CheckpointAdded';
+        readonly modelId: Root;
+        readonly job: JobId;
+        readonly round: number;
+        readonly checkpointCid: Root;
+      }
     | { readonly event: 'ModelPublished'; readonly modelId: Root; readonly checkpointCid: Root }
     | { readonly event: 'Withdrawn'; readonly operator: Address; readonly amountWei: bigint }
   );

@@ -39,7 +39,12 @@ export function decodeCanonical(bytes: Uint8Array, maxBytes = maxObjectBytes): u
     value = dagCbor.decode(bytes);
     again = dagCbor.encode(value);
   } catch (cause) {
-    throw new MusterError('BYTES_MALFORMED', `not DAG-CBOR: ${cause instanceof Error ? cause.message.slice(0, 200) : 'unreadable'}`, {}, { cause });
+    throw new MusterError(
+      'BYTES_MALFORMED',
+      `not DAG-CBOR: ${cause instanceof Error ? cause.message.slice(0, 200) : 'unreadable'}`,
+      {},
+      { cause },
+    );
   }
   if (!equalBytes(bytes, again)) throw new MusterError('BYTES_NOT_CANONICAL', 'the bytes are not the canonical encoding of their value');
   return value;

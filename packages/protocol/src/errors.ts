@@ -16,25 +16,57 @@ export const errorCatalogue = {
   // Decoding
   BYTES_TOO_LARGE: { status: 413, what: 'The bytes are longer than the limit.', do: 'Send less, or split it into blocks.' },
   BYTES_MALFORMED: { status: 400, what: 'The bytes are not well-formed DAG-CBOR.', do: 'Encode with the canonical DAG-CBOR rules.' },
-  BYTES_NOT_CANONICAL: { status: 400, what: 'The bytes decode but are not the canonical encoding.', do: 'Re-encode: sorted keys, shortest lengths, no duplicates.' },
-  FIELD_INVALID: { status: 400, what: 'A field is missing, unknown, of the wrong type or out of range.', do: 'Correct the field named in the message.' },
+  BYTES_NOT_CANONICAL: {
+    status: 400,
+    what: 'The bytes decode but are not the canonical encoding.',
+    do: 'Re-encode: sorted keys, shortest lengths, no duplicates.',
+  },
+  FIELD_INVALID: {
+    status: 400,
+    what: 'A field is missing, unknown, of the wrong type or out of range.',
+    do: 'Correct the field named in the message.',
+  },
   CID_INVALID: { status: 400, what: 'Not a CIDv1 with SHA-256.', do: 'Use a base32 CIDv1 (bafy… or bafk…).' },
-  CID_MISMATCH: { status: 400, what: 'The bytes do not hash to the content id they came under.', do: 'Fetch the object again; if it persists the store is damaged.' },
+  CID_MISMATCH: {
+    status: 400,
+    what: 'The bytes do not hash to the content id they came under.',
+    do: 'Fetch the object again; if it persists the store is damaged.',
+  },
   // Programs and execution
   PROGRAM_INVALID: { status: 400, what: 'The program breaks a rule of its format.', do: 'Rebuild it with `muster model build`.' },
-  PRIMITIVE_UNKNOWN: { status: 400, what: 'The traced function uses a primitive outside the closed list.', do: 'Rewrite the model without the primitive named in the message.' },
+  PRIMITIVE_UNKNOWN: {
+    status: 400,
+    what: 'The traced function uses a primitive outside the closed list.',
+    do: 'Rewrite the model without the primitive named in the message.',
+  },
   TENSOR_MISMATCH: { status: 400, what: 'A tensor has the wrong type, shape or length.', do: 'Check it against the program’s inputs.' },
-  NUMERIC_FAULT: { status: 422, what: 'A computation produced a NaN or state became infinite.', do: 'Lower the learning rate or clip; check the data.' },
+  NUMERIC_FAULT: {
+    status: 422,
+    what: 'A computation produced a NaN or state became infinite.',
+    do: 'Lower the learning rate or clip; check the data.',
+  },
   MODEL_INVALID: { status: 400, what: 'The model file is wrong.', do: 'Correct the field named in the message.' },
   JOB_INVALID: { status: 400, what: 'The job file is wrong.', do: 'Correct the field named in the message.' },
   // Data
   DATA_UNREADABLE: { status: 400, what: 'The data cannot be read.', do: 'Check the path and the file named in the message.' },
-  DATA_MALFORMED: { status: 400, what: 'The data file is malformed.', do: 'Correct the file and row named in the message; nothing was imported.' },
+  DATA_MALFORMED: {
+    status: 400,
+    what: 'The data file is malformed.',
+    do: 'Correct the file and row named in the message; nothing was imported.',
+  },
   DATA_UNLABELLED: { status: 400, what: 'A record has no label.', do: 'Add the label or name the label column.' },
-  DATA_NOT_FINITE: { status: 400, what: 'A value is NaN or infinite.', do: 'Correct the file and row named in the message; nothing was imported.' },
+  DATA_NOT_FINITE: {
+    status: 400,
+    what: 'A value is NaN or infinite.',
+    do: 'Correct the file and row named in the message; nothing was imported.',
+  },
   // Signatures and submissions
   SIGNATURE_MISSING: { status: 401, what: 'The request is not signed.', do: 'Sign it with the node key.' },
-  SIGNATURE_INVALID: { status: 401, what: 'The signature does not match the signed bytes and key.', do: 'Sign exactly the bytes that are sent, with the key of the node named.' },
+  SIGNATURE_INVALID: {
+    status: 401,
+    what: 'The signature does not match the signed bytes and key.',
+    do: 'Sign exactly the bytes that are sent, with the key of the node named.',
+  },
   REQUEST_REPLAYED: { status: 409, what: 'A request with this nonce was already accepted.', do: 'Use a fresh nonce for every request.' },
   REQUEST_EXPIRED: { status: 401, what: 'The request’s time is outside the accepted window.', do: 'Set the clock and send again.' },
   NODE_UNKNOWN: { status: 403, what: 'The node is not registered.', do: 'Join first.' },
@@ -46,8 +78,16 @@ export const errorCatalogue = {
   SUBMISSION_DUPLICATE: { status: 409, what: 'This node already submitted for this task.', do: 'Nothing: the first submission stands.' },
   COMMITMENT_MISSING: { status: 409, what: 'The node reveals without having committed.', do: 'Commit before the reveal opens.' },
   COMMITMENT_MISMATCH: { status: 409, what: 'The reveal does not open the commitment.', do: 'Reveal the committed root with its salt.' },
-  RESULT_ROOT_MISMATCH: { status: 409, what: 'The objects submitted do not give the result root revealed.', do: 'Submit the objects the root was computed from.' },
-  ASSIGNMENT_WRONG: { status: 409, what: 'The assignment does not follow from the beacon and the node set.', do: 'Refuse it; the coordinator is at fault.' },
+  RESULT_ROOT_MISMATCH: {
+    status: 409,
+    what: 'The objects submitted do not give the result root revealed.',
+    do: 'Submit the objects the root was computed from.',
+  },
+  ASSIGNMENT_WRONG: {
+    status: 409,
+    what: 'The assignment does not follow from the beacon and the node set.',
+    do: 'Refuse it; the coordinator is at fault.',
+  },
   STATE_CONFLICT: { status: 409, what: 'The job’s state does not allow this.', do: 'Look at it with `muster job show`.' },
   // Store, chain, transport
   OBJECT_MISSING: { status: 404, what: 'The store has no object with this content id.', do: 'Ask another store, or submit it again.' },

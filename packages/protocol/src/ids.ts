@@ -23,7 +23,9 @@ const hexPattern = /^0x(?:[0-9a-f]{2})*$/;
 
 function parseHexId(text: string, bytes: number, kind: string): `0x${string}` {
   if (text.length !== 2 + 2 * bytes || !hexPattern.test(text)) {
-    throw new MusterError('FIELD_INVALID', `${kind} must be 0x and ${2 * bytes} lower-case hex digits, got "${text.slice(0, 80)}"`, { field: kind });
+    throw new MusterError('FIELD_INVALID', `${kind} must be 0x and ${2 * bytes} lower-case hex digits, got "${text.slice(0, 80)}"`, {
+      field: kind,
+    });
   }
   return text as `0x${string}`;
 }

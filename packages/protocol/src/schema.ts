@@ -6,14 +6,26 @@
  */
 import { CID } from 'multiformats/cid';
 import { MusterError } from './errors.ts';
-import { type Address, type CidText, type JobId, type NodeId, parseAddress, parseCid, parseJobId, parseNodeId, parseRoot, type Root } from './ids.ts';
+import {
+  type Address,
+  type CidText,
+  type JobId,
+  type NodeId,
+  parseAddress,
+  parseCid,
+  parseJobId,
+  parseNodeId,
+  parseRoot,
+  type Root,
+} from './ids.ts';
 
 /** Reads `value` found at `path`; throws FIELD_INVALID naming the path. */
 export type Schema<T> = (value: unknown, path: string) => T;
 export type Infer<S> = S extends Schema<infer T> ? T : never;
 
 export function fieldError(path: string, expected: string, value: unknown): MusterError {
-  const shown = typeof value === 'string' ? `"${value.slice(0, 60)}"` : value === null || typeof value !== 'object' ? String(value) : typeof value;
+  const shown =
+    typeof value === 'string' ? `"${value.slice(0, 60)}"` : value === null || typeof value !== 'object' ? String(value) : typeof value;
   return new MusterError('FIELD_INVALID', `${path}: expected ${expected}, got ${shown}`, { field: path, expected });
 }
 
@@ -99,7 +111,10 @@ export function struct<S extends Record<string, Schema<unknown>>>(shape: S): Sch
     const source = value as Record<string, unknown>;
     for (const key of Object.keys(source)) {
       if (!Object.hasOwn(shape, key)) {
-        throw new MusterError('FIELD_INVALID', `${path}.${key.slice(0, 60)}: unknown field`, { field: `${path}.${key.slice(0, 60)}`, expected: 'no such field' });
+        throw new MusterError('FIELD_INVALID', `${path}.${key.slice(0, 60)}: unknown field`, {
+          field: `${path}.${key.slice(0, 60)}`,
+          expected: 'no such field',
+        });
       }
     }
     const result: Record<string, unknown> = {};

@@ -60,12 +60,3 @@ export async function readAssignment(job: JobRecord, round: RoundRecord, materia
 export function holderOf(assignment: Assignment, round: RoundRecord, task: number, slot: number): NodeId | null {
   return round.tasks.get(task)?.slots.get(slot)?.reassigned?.node ?? assignment.tasks[task]?.nodes[slot] ?? null;
 }
-
-/** Throws JOB_INVALID unless the spec in the store says what the chain says. */
-export function checkSpec(job: JobRecord, spec: { readonly rounds: number; readonly tasks: number; readonly redundancy: number; readonly model: CidText }): void {
-  const { rounds, tasks, redundancy, specCid } = job.submitted;
-  if (spec.rounds !== rounds || spec.tasks !== tasks || spec.redundancy !== redundancy) {
-    throw new MusterError('JOB_INVALID', `spec ${specCid} has other rounds, tasks or redundancy than the chain`, { job: job.submitted.job });
-  }
-}
-

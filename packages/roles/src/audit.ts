@@ -23,11 +23,11 @@ import {
   type TaskResult,
 } from '@muster/protocol';
 import { carriedStates, executionReward, outcomeRoot, type ReadBlock, summarize } from '@muster/round';
-import { checkSpec, holderOf, readAssignment, readCheckpoint, roundBase } from './assignments.ts';
+import { holderOf, readAssignment, readCheckpoint, roundBase } from './assignments.ts';
 import { averageOf } from './coordinator-duties.ts';
 import { ChainHistory, type JobRecord, objectCid, type RoundRecord, type SlotRecord, type TaskRecord } from './history.ts';
 import { drive, reader, type Report, type Scheduler } from './link.ts';
-import { type JobMaterial, loadMaterial } from './material.ts';
+import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
 import { proofDigests, verifyProof } from './proof.ts';
 
 export interface AuditOptions {
@@ -116,7 +116,12 @@ class Audit {
     const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
     for (const round of finished) {
       await this.#auditRound(job, round, spec, material);
-      this.#options.report('audit.round', { job: job.submitted.job, round: round.finalized?.round, rounds: finished.length, ...this.counts() });
+      this.#options.report('audit.round', {
+        job: job.submitted.job,
+        round: round.finalized?.round,
+        rounds: finished.length,
+        ...this.counts(),
+      });
     }
     this.place = `job ${job.submitted.job}`;
     this.#auditMoney(job, finished, history);
@@ -161,7 +166,10 @@ class Audit {
   ): Promise<void> {
     const where = this.place;
     if (task.finalized !== null) {
-      this.#demand(task.finalized.resultRoot === honest.root, `the accepted root is ${task.finalized.resultRoot}, executing the task gives ${honest.root}`);
+      this.#demand(
+        task.finalized.resultRoot === honest.root,
+        `the accepted root is ${task.finalized.resultRoot}, executing the task gives ${honest.root}`,
+      );
     }
     let paid = 0;
     for (const [number, slot] of task.slots) {
@@ -176,7 +184,8 @@ class Audit {
       this.#demand(slot.rewarded.amountWei === reward, `paid ${slot.rewarded.amountWei} wei instead of ${reward}`);
     }
     this.place = where;
-    if (task.finalized !== null) this.#demand(task.finalized.paid === paid, `the chain says ${task.finalized.paid} slots were paid, it paid ${paid}`);
+    if (task.finalized !== null)
+      this.#demand(task.finalized.paid === paid, `the chain says ${task.finalized.paid} slots were paid, it paid ${paid}`);
   }
 
   async #auditSlot(
@@ -230,7 +239,10 @@ class Audit {
     await this.#auditOutcome(result.outcome, result.resultRoot, material);
     const digests = proofDigests(result.outcome, result.resultRoot, material.model);
     const { proof } = revealed;
-    const agree = proof.lossDigest === digests.lossDigest && proof.gradientDigest === digests.gradientDigest && proof.weightsDigest === digests.weightsDigest;
+    const agree =
+      proof.lossDigest === digests.lossDigest &&
+      proof.gradientDigest === digests.gradientDigest &&
+      proof.weightsDigest === digests.weightsDigest;
     this.#demand(agree, 'the training proof on chain has other digests than the result');
     this.#demand(proof.step === (place.round + 1) * material.spec.localSteps, `the training proof speaks of step ${proof.step}`);
     this.#demand(verifyProof(this.#options.verify, place, node, cid, proof), `the training proof is not signed by ${node}`);
@@ -262,7 +274,10 @@ class Audit {
     this.place = cid;
     const verdict = decodeLinked(objectKinds.verdict, await this.#read(cid));
     const same = verdict.job === place.job && verdict.round === place.round && verdict.task === place.task;
-    this.#demand(same && objectCid(round.assigned?.assignmentCid ?? convicted.verdictCid) === verdict.assignment, 'the verdict is about another task');
+    this.#demand(
+      same && objectCid(round.assigned?.assignmentCid ?? convicted.verdictCid) === verdict.assignment,
+      'the verdict is about another task',
+    );
     this.#demand(verdict.resultRoot === honestRoot, `the verdict names ${verdict.resultRoot}, executing the task gives ${honestRoot}`);
     this.#demand(outcomeRoot(verdict.outcome) === verdict.resultRoot, 'the verdict’s outcome does not open its root');
     this.#demand(convicted.correctRoot === verdict.resultRoot, `the chain convicted by ${convicted.correctRoot}`);
@@ -293,12 +308,18 @@ class Audit {
     this.#demand(checkpoint.job === job.submitted.job && checkpoint.round === assignment.round, 'the checkpoint is of another round');
     this.#demand(checkpoint.previous === base.checkpoint, 'the checkpoint does not follow the one before');
     const finalized = [...round.tasks].filter(([, task]) => task.finalized !== null).sort(([a], [b]) => a - b);
-    this.#demand(finalized.length === checkpoint.tasks.length, `the chain finalized ${finalized.length} tasks, the checkpoint averages ${checkpoint.tasks.length}`);
+    this.#demand(
+      finalized.length === checkpoint.tasks.length,
+      `the chain finalized ${finalized.length} tasks, the checkpoint averages ${checkpoint.tasks.length}`,
+    );
     const enough = checkpoint.tasks.length === 0 || 100 * checkpoint.tasks.length >= spec.quorumPercent * spec.tasks;
     this.#demand(enough, 'the checkpoint averages less than the quorum');
     for (const [index, entry] of checkpoint.tasks.entries()) {
       const [task, record] = finalized[index] ?? [];
-      this.#demand(task === entry.task && record?.finalized?.resultRoot === entry.resultRoot, `task ${entry.task} is not what the chain finalized`);
+      this.#demand(
+        task === entry.task && record?.finalized?.resultRoot === entry.resultRoot,
+        `task ${entry.task} is not what the chain finalized`,
+      );
       this.#demand(entry.weight === material.shardSizes[entry.task], `task ${entry.task} has weight ${entry.weight}`);
       const honest = outcomes[entry.task];
       this.#demand(
@@ -309,7 +330,10 @@ class Audit {
     this.place = checkpointCid;
     const averaged = await averageOf(material, assignment.base, checkpoint.tasks, this.#options.scheduler);
     this.#aggregations++;
-    this.#demand(averaged.cid === checkpoint.parameters, `averaging again gives ${averaged.cid}, the checkpoint says ${checkpoint.parameters}`);
+    this.#demand(
+      averaged.cid === checkpoint.parameters,
+      `averaging again gives ${averaged.cid}, the checkpoint says ${checkpoint.parameters}`,
+    );
     await material.parameters(checkpoint.parameters);
     const carried = carriedStates(base.slotStates, checkpoint.tasks);
     this.#demand(carried.join() === checkpoint.slotStates.join(), 'the carried slot states are not those of the accepted results');
@@ -319,7 +343,8 @@ class Audit {
       evaluation.records === records && evaluation.loss === loss && evaluation.correct === correct,
       `evaluating again gives loss ${evaluation.loss} and ${evaluation.correct} correct, the checkpoint says ${loss} and ${correct}`,
     );
-    if (round.checkpoint !== null) this.#demand(objectCid(round.checkpoint.checkpointCid) === checkpointCid, 'the model registry has another checkpoint');
+    if (round.checkpoint !== null)
+      this.#demand(objectCid(round.checkpoint.checkpointCid) === checkpointCid, 'the model registry has another checkpoint');
   }
 
   /** Rewards and refund are the budget, to the wei; every conviction cost a stake. */
@@ -337,7 +362,10 @@ class Audit {
     }
     const { budgetWei } = job.submitted;
     if (job.ended !== null) {
-      this.#demand(paid + job.ended.refundWei === budgetWei, `rewards ${paid} and refund ${job.ended.refundWei} are not the budget ${budgetWei}`);
+      this.#demand(
+        paid + job.ended.refundWei === budgetWei,
+        `rewards ${paid} and refund ${job.ended.refundWei} are not the budget ${budgetWei}`,
+      );
     } else this.#demand(paid <= budgetWei, `rewards ${paid} exceed the budget ${budgetWei}`);
   }
 

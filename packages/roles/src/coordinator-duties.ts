@@ -4,7 +4,18 @@
 import type { NamedTensor } from '@muster/engine';
 import type { BlobStore, ChainWriter } from '@muster/ports';
 import { digestOf, encodeLinked, type JobId, MusterError, type NodeId, type CidText, type Root } from '@muster/protocol';
-import { type AcceptedTask, assignmentRoot, carriedStates, type Duty, drawAssignment, encodeTensors, FederatedAverage, nodeSetRoot, withNames, type Block } from '@muster/round';
+import {
+  type AcceptedTask,
+  assignmentRoot,
+  carriedStates,
+  type Duty,
+  drawAssignment,
+  encodeTensors,
+  FederatedAverage,
+  nodeSetRoot,
+  withNames,
+  type Block,
+} from '@muster/round';
 import type { JobRunner } from './job-runner.ts';
 import { drive, type Report, type Scheduler } from './link.ts';
 import type { JobMaterial } from './material.ts';
@@ -112,7 +123,14 @@ async function assign(
   const stored = encodeLinked(assignment);
   await blobs.put(stored.bytes, 'dag-cbor');
   const commitDeadline = Math.ceil((scheduler.now() + spec.commitTimeoutMs) / 1000);
-  await chain.send({ call: 'assign', job, round: duty.round, assignmentRoot: assignmentRoot(assignment), assignmentCid: digestOf(stored.cid), commitDeadline });
+  await chain.send({
+    call: 'assign',
+    job,
+    round: duty.round,
+    assignmentRoot: assignmentRoot(assignment),
+    assignmentCid: digestOf(stored.cid),
+    commitDeadline,
+  });
 }
 
 async function aggregate(

@@ -29,12 +29,12 @@ import {
   type Verdict,
 } from '@muster/protocol';
 import { type JobEvent, outcomeRoot, type ReadBlock, summarize } from '@muster/round';
-import { checkSpec, readAssignment } from './assignments.ts';
+import { readAssignment } from './assignments.ts';
 import { performDuty } from './coordinator-duties.ts';
 import { ChainHistory, objectCid } from './history.ts';
 import { JobRunner } from './job-runner.ts';
 import { drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
-import { type JobMaterial, loadMaterial } from './material.ts';
+import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
 
 export interface CoordinatorOptions {
   readonly chain: ChainWriter;
@@ -140,7 +140,8 @@ export class Coordinator {
     for (const event of await this.#history.sync()) await this.#onChainEvent(event);
     // A job whose spec had not been stored when its event came.
     for (const [job, record] of this.#history.jobs) {
-      if (record.ended === null && record.submitted.coordinator === this.#options.chain.account && !this.#runners.has(job)) await this.#adopt(job);
+      if (record.ended === null && record.submitted.coordinator === this.#options.chain.account && !this.#runners.has(job))
+        await this.#adopt(job);
     }
   }
 
@@ -301,11 +302,20 @@ export class Coordinator {
   }
 
   /** Records a refused request; see `muster job show --refused`. */
-  async recordRefusal(refused: { readonly code: ErrorCode; readonly node: NodeId | null; readonly kind: string | null; readonly details: ErrorDetails }): Promise<void> {
+  async recordRefusal(refused: {
+    readonly code: ErrorCode;
+    readonly node: NodeId | null;
+    readonly kind: string | null;
+    readonly details: ErrorDetails;
+  }): Promise<void> {
     const { log, scheduler, report } = this.#options;
-    const details = Object.fromEntries(Object.entries(refused.details).map(([key, value]) => [key, typeof value === 'bigint' ? value.toString() : value]));
+    const details = Object.fromEntries(
+      Object.entries(refused.details).map(([key, value]) => [key, typeof value === 'bigint' ? value.toString() : value]),
+    );
     report('submission.refused', { ...refused, details });
-    await log.append('refusals', scheduler.now(), [encodeCanonical({ code: refused.code, node: refused.node, kind: refused.kind, details })]);
+    await log.append('refusals', scheduler.now(), [
+      encodeCanonical({ code: refused.code, node: refused.node, kind: refused.kind, details }),
+    ]);
   }
 
   async #standing(node: NodeId): Promise<ChainNode | null> {
@@ -326,7 +336,8 @@ export class Coordinator {
   async #hello({ node, body }: Envelope): Promise<unknown> {
     const { role } = helloBody(body, 'hello');
     const standing = await this.#requireStanding(node);
-    if (standing.role !== role) throw new MusterError('FIELD_INVALID', `node ${node} is registered as ${standing.role}`, { field: 'role', node });
+    if (standing.role !== role)
+      throw new MusterError('FIELD_INVALID', `node ${node} is registered as ${standing.role}`, { field: 'role', node });
     const known = this.#presence.get(node);
     this.#presence.set(node, { role, lastSeenMs: this.#options.scheduler.now() });
     if (known === undefined) {
@@ -357,15 +368,18 @@ export class Coordinator {
     await this.#followChain();
     const runner = this.#runner(job);
     const current = runner.state.round;
-    if (current === null || current.round !== round) throw new MusterError('SUBMISSION_LATE', `round ${round} takes no submissions`, { job, round });
+    if (current === null || current.round !== round)
+      throw new MusterError('SUBMISSION_LATE', `round ${round} takes no submissions`, { job, round });
     const taskState = current.tasks[task];
     if (taskState === undefined) throw new MusterError('TASK_UNKNOWN', `round ${round} has no task ${task}`, { job, round, task });
     const slotState = taskState.slots[slot];
     if (slotState === undefined || slotState.node !== node) {
       throw new MusterError('TASK_NOT_ASSIGNED', `slot ${slot} of task ${task} is not this node's`, { job, round, task, slot, node });
     }
-    if (slotState.opened !== null) throw new MusterError('SUBMISSION_DUPLICATE', 'this slot was already submitted', { job, round, task, slot });
-    if (slotState.phase === 'working') throw new MusterError('COMMITMENT_MISSING', 'nothing was committed for this slot', { job, round, task, slot });
+    if (slotState.opened !== null)
+      throw new MusterError('SUBMISSION_DUPLICATE', 'this slot was already submitted', { job, round, task, slot });
+    if (slotState.phase === 'working')
+      throw new MusterError('COMMITMENT_MISSING', 'nothing was committed for this slot', { job, round, task, slot });
     if (taskState.phase === 'commit' || taskState.phase === 'closing') {
       throw new MusterError('STATE_CONFLICT', 'commits are still open: submit after the reveal opens', { job, round, task, slot });
     }
@@ -383,7 +397,11 @@ export class Coordinator {
   async #checkResult(job: JobId, result: TaskResult | Verdict, expected: Readonly<Record<string, string | number>>): Promise<void> {
     for (const [field, value] of Object.entries(expected)) {
       const found = (result as unknown as Record<string, unknown>)[field];
-      if (found !== value) throw new MusterError('RESULT_ROOT_MISMATCH', `the result's ${field} is ${String(found)}, expected ${value}`, { field, ...expected });
+      if (found !== value)
+        throw new MusterError('RESULT_ROOT_MISMATCH', `the result's ${field} is ${String(found)}, expected ${value}`, {
+          field,
+          ...expected,
+        });
     }
     if (outcomeRoot(result.outcome) !== result.resultRoot) {
       throw new MusterError('RESULT_ROOT_MISMATCH', 'the outcome does not give the result root', { resultRoot: result.resultRoot });
@@ -428,9 +446,16 @@ export class Coordinator {
     const assignment = await readAssignment(record, roundRecord, material, this.#read);
     const base = await material.parameters(assignment.base);
     const carried = assignment.tasks[task]?.slotState ?? null;
-    const replayed = await drive(material.execute(round, task, base, carried === null ? null : await material.slotState(carried)), scheduler);
+    const replayed = await drive(
+      material.execute(round, task, base, carried === null ? null : await material.slotState(carried)),
+      scheduler,
+    );
     if (replayed.resultRoot !== verdict.resultRoot) {
-      throw new MusterError('AUDIT_FAILED', `replay of task ${task} gives ${replayed.resultRoot}, the verdict says ${verdict.resultRoot}`, { job, round, task });
+      throw new MusterError('AUDIT_FAILED', `replay of task ${task} gives ${replayed.resultRoot}, the verdict says ${verdict.resultRoot}`, {
+        job,
+        round,
+        task,
+      });
     }
     report('verdict.replayed', { job, round, task, resultRoot: verdict.resultRoot });
     await runner.apply({
@@ -480,7 +505,7 @@ export class Coordinator {
   async #detail(runner: JobRunner): Promise<Record<string, unknown>> {
     const { state } = runner;
     const checkpoints = [];
-    for (let cid = state.base?.checkpoint ?? null; cid !== null; ) {
+    for (let cid = state.base?.checkpoint ?? null; cid !== null;) {
       const checkpoint = decodeLinked(objectKinds.checkpoint, await this.#read(cid));
       const { round, evaluation, tasks, previous } = checkpoint;
       const accuracy = evaluation.records === 0 ? null : evaluation.correct / evaluation.records;
@@ -489,14 +514,24 @@ export class Coordinator {
     }
     const tasks = state.round?.tasks.map(({ phase, slots }) => ({
       phase,
-      slots: slots.map((slot) => ({ node: slot.node, phase: slot.phase, opened: slot.opened !== null, revealed: slot.revealedRoot !== null, convicted: slot.convicted })),
+      slots: slots.map((slot) => ({
+        node: slot.node,
+        phase: slot.phase,
+        opened: slot.opened !== null,
+        revealed: slot.revealedRoot !== null,
+        convicted: slot.convicted,
+      })),
     }));
     return { ...this.#summary(runner), spec: state.spec, checkpoints, tasks: tasks ?? [] };
   }
 
   #wantedVerdicts(): { job: JobId; round: number; task: number }[] {
     return [...this.#runners.values()].flatMap(({ state: { job, round } }) =>
-      round === null ? [] : round.tasks.flatMap((task, index) => (task.phase === 'judge' && task.verdict === null ? [{ job, round: round.round, task: index }] : [])),
+      round === null
+        ? []
+        : round.tasks.flatMap((task, index) =>
+            task.phase === 'judge' && task.verdict === null ? [{ job, round: round.round, task: index }] : [],
+          ),
     );
   }
 }

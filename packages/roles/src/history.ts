@@ -106,7 +106,10 @@ export class ChainHistory {
   #applyJob(
     event: Exclude<
       ChainEvent,
-      { readonly event: 'NodeRegistered' | 'NodeSlashed' | 'ModelRegistered' | 'Withdrawn' | 'JobSubmitted' | 'ModelPublished' | 'CheckpointAdded' }
+      {
+        readonly event:
+          'NodeRegistered' | 'NodeSlashed' | 'ModelRegistered' | 'Withdrawn' | 'JobSubmitted' | 'ModelPublished' | 'CheckpointAdded';
+      }
     >,
   ): void {
     const job = this.jobs.get(event.job);
@@ -177,7 +180,10 @@ export class ChainHistory {
     });
   }
 
-  #slot(place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number }, change: (slot: SlotRecord) => void): void {
+  #slot(
+    place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number },
+    change: (slot: SlotRecord) => void,
+  ): void {
     this.#task(place.job, place.round, place.task, (task) => {
       const slot = task.slots.get(place.slot) ?? { reassigned: null, committed: null, revealed: null, convicted: null, rewarded: null };
       task.slots.set(place.slot, slot);

@@ -60,7 +60,7 @@ export class JobRunner {
   /** Folds the recorded events. */
   async restore(): Promise<void> {
     const { log, job } = this.#options;
-    for (let after = 0; ; ) {
+    for (let after = 0; ;) {
       const entries = await log.read(JobRunner.stream(job), after, 1000);
       for (const { bytes, timeMs, sequence } of entries) {
         const { event, block } = decodeCanonical(bytes) as RecordedEvent;

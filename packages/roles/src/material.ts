@@ -4,10 +4,40 @@
  * Trainer, validator, coordinator and auditor all compute through this; none of it depends on who they are.
  */
 import { BatchReader, BatchSampler, decodeManifest, RandomStream, splitRecords } from '@muster/data';
-import { decodeProgram, type Executor, type LoopingProgram, type NamedTensor, prepareLoop, type PreparedProgram, type Program, type Tensor } from '@muster/engine';
+import {
+  decodeProgram,
+  type Executor,
+  type LoopingProgram,
+  type NamedTensor,
+  prepareLoop,
+  type PreparedProgram,
+  type Program,
+  type Tensor,
+} from '@muster/engine';
 import { checkModelPrograms, decodeModel, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
-import { type CidText, type Evaluation, hexToBytes, type JobSpec, leafKey, leafSeed, MusterError } from '@muster/protocol';
-import { type AggregatePrograms, evaluateModel, executeTask, type ComputedTask, loadTensors, type ReadBlock, withNames } from '@muster/round';
+import {
+  type CidText,
+  decodeLinked,
+  type Evaluation,
+  hexToBytes,
+  type JobId,
+  type JobSpec,
+  leafKey,
+  leafSeed,
+  MusterError,
+  objectKinds,
+  shapeFor,
+} from '@muster/protocol';
+import {
+  type AggregatePrograms,
+  evaluateModel,
+  executeTask,
+  type ComputedTask,
+  loadTensors,
+  type ReadBlock,
+  withNames,
+} from '@muster/round';
+import { type JobRecord, objectCid } from './history.ts';
 
 export interface JobMaterial {
   readonly spec: JobSpec;
@@ -21,7 +51,12 @@ export interface JobMaterial {
   update(cid: CidText): Promise<NamedTensor[]>;
   slotState(cid: CidText): Promise<NamedTensor[]>;
   /** Executes a task; yields after every step. */
-  execute(round: number, task: number, base: readonly Tensor[], slotState: readonly Tensor[] | null): Generator<number, ComputedTask, undefined>;
+  execute(
+    round: number,
+    task: number,
+    base: readonly Tensor[],
+    slotState: readonly Tensor[] | null,
+  ): Generator<number, ComputedTask, undefined>;
   evaluate(parameters: readonly Tensor[]): Generator<number, Evaluation, undefined>;
 }
 
@@ -37,7 +72,9 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
   const evaluate = prepare('evaluate');
   const update = prepare('update');
   const train = await BatchReader.open(manifest, 'train', read, { verify: false });
-  const held = manifest.splits.some(({ name }) => name === 'test') ? await BatchReader.open(manifest, 'test', read, { verify: false }) : null;
+  const held = manifest.splits.some(({ name }) => name === 'test')
+    ? await BatchReader.open(manifest, 'test', read, { verify: false })
+    : null;
   // A loop holds one task's state; tasks that run side by side each take their own.
   const idleLoops: LoopingProgram[] = [];
   const takeLoop = (): LoopingProgram =>
@@ -85,12 +122,50 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
       const size = model.evaluationBatch;
       const batches = function* (): Generator<{ x: Tensor; y: Tensor; mask: Tensor; records: number }> {
         for (const { x, y, mask, records } of held.evaluation(size)) {
-          yield { x: reshaped(x, [size, ...model.batch.x.shape.slice(1)]), y: reshaped(targets(y), [size, ...model.batch.y.shape.slice(1)]), mask, records };
+          yield {
+            x: reshaped(x, [size, ...model.batch.x.shape.slice(1)]),
+            y: reshaped(targets(y), [size, ...model.batch.y.shape.slice(1)]),
+            mask,
+            records,
+          };
         }
       };
       return yield* evaluateModel(evaluate, parameters, batches());
     },
   };
+}
+
+/** The material of the chain's jobs, each loaded once and only if its spec says what the chain says. */
+export class MaterialCache {
+  readonly #read: ReadBlock;
+  readonly #executor: Executor;
+  readonly #known = new Map<JobId, JobMaterial>();
+
+  constructor(read: ReadBlock, executor: Executor) {
+    this.#read = read;
+    this.#executor = executor;
+  }
+
+  async of(job: JobRecord): Promise<JobMaterial> {
+    const { job: id, specCid } = job.submitted;
+    const known = this.#known.get(id);
+    if (known !== undefined) return known;
+    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(specCid)));
+    checkSpec(job, spec);
+    const material = await loadMaterial(spec, this.#read, this.#executor);
+    this.#known.set(id, material);
+    return material;
+  }
+}
+
+/** Throws JOB_INVALID unless the spec in the store says what the chain says. */
+export function checkSpec(job: JobRecord, spec: JobSpec): void {
+  const { rounds, tasks, redundancy, specCid } = job.submitted;
+  if (spec.rounds !== rounds || spec.tasks !== tasks || spec.redundancy !== redundancy) {
+    throw new MusterError('JOB_INVALID', `spec ${specCid} has other rounds, tasks or redundancy than the chain`, {
+      job: job.submitted.job,
+    });
+  }
 }
 
 function checkFit(model: ModelObject, train: BatchReader, spec: JobSpec): void {
@@ -120,10 +195,9 @@ const seedTreeFanout = 16;
 
 /** uint32 [parameters, 2]: one leaf of the seed tree (R16) per parameter tensor, fanout 16, the least depth that has enough leaves. */
 function leafKeys(seed: Uint8Array, parameters: number): Tensor {
-  let depth = 1;
-  while (seedTreeFanout ** depth < parameters) depth++;
+  const shape = shapeFor(parameters, seedTreeFanout);
   const data = new Uint32Array(2 * parameters);
-  for (let index = 0; index < parameters; index++) data.set(leafKey(leafSeed(seed, { depth, fanout: seedTreeFanout }, index)), 2 * index);
+  for (let index = 0; index < parameters; index++) data.set(leafKey(leafSeed(seed, shape, index)), 2 * index);
   return { dtype: 'uint32', shape: [parameters, 2], data };
 }
 

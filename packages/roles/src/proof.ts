@@ -30,7 +30,19 @@ export function proofDigests(
 /** What the node key signs: every field of the proof, its place and the stored result it speaks of. */
 function statement(place: SlotId, node: NodeId, resultCid: CidText, proof: Omit<TrainProof, 'signature'>): Uint8Array {
   const { step, lossDigest, gradientDigest, weightsDigest, timestamp } = proof;
-  const fields = [place.job, place.round, place.task, place.slot, node, resultCid, step, lossDigest, gradientDigest, weightsDigest, timestamp];
+  const fields = [
+    place.job,
+    place.round,
+    place.task,
+    place.slot,
+    node,
+    resultCid,
+    step,
+    lossDigest,
+    gradientDigest,
+    weightsDigest,
+    timestamp,
+  ];
   return sha256(encodeCanonical(['muster/train-proof/1', ...fields]));
 }
 

@@ -6,12 +6,12 @@
  */
 import type { Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
-import { type Assignment, bytesToHex, commitmentOf, decodeLinked, digestOf, encodeLinked, type JobId, MusterError, objectKinds, type Root } from '@muster/protocol';
+import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, MusterError, type Root } from '@muster/protocol';
 import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
-import { checkSpec, holderOf, readAssignment } from './assignments.ts';
-import { ChainHistory, type JobRecord, objectCid, revealOpen, type RoundRecord } from './history.ts';
+import { holderOf, readAssignment } from './assignments.ts';
+import { ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
-import { type JobMaterial, loadMaterial } from './material.ts';
+import { type JobMaterial, MaterialCache } from './material.ts';
 import { proofDigests, signProof } from './proof.ts';
 
 export interface TrainerOptions {
@@ -52,7 +52,7 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #history: ChainHistory;
   readonly #read: ReadBlock;
-  readonly #materials = new Map<JobId, JobMaterial>();
+  readonly #materials: MaterialCache;
   readonly #assignments = new Map<Root, Assignment>();
   readonly #refused = new Set<Root>();
   readonly #computed = new Map<string, ComputedTask>();
@@ -61,6 +61,7 @@ export class Trainer {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.link.blobs);
+    this.#materials = new MaterialCache(this.#read, options.executor);
   }
 
   /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */
@@ -91,7 +92,9 @@ export class Trainer {
   #checkStanding(): void {
     const slashes = this.#history.slashed.get(this.#options.key.node) ?? [];
     if (slashes.some((slash) => slash.deactivated)) {
-      throw new MusterError('NODE_INACTIVE', `node ${this.#options.key.node} was slashed and deactivated`, { node: this.#options.key.node });
+      throw new MusterError('NODE_INACTIVE', `node ${this.#options.key.node} was slashed and deactivated`, {
+        node: this.#options.key.node,
+      });
     }
   }
 
@@ -110,7 +113,7 @@ export class Trainer {
     if (round === undefined || round.assigned === null || round.finalized !== null) return null;
     const { assignmentCid } = round.assigned;
     if (this.#refused.has(assignmentCid)) return null;
-    const material = await this.#material(job);
+    const material = await this.#materials.of(job);
     let assignment = this.#assignments.get(assignmentCid);
     if (assignment === undefined) {
       try {
@@ -128,22 +131,12 @@ export class Trainer {
     return { job, round, material, assignment };
   }
 
-  async #material(job: JobRecord): Promise<JobMaterial> {
-    const { job: id, specCid } = job.submitted;
-    const known = this.#materials.get(id);
-    if (known !== undefined) return known;
-    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(specCid)));
-    checkSpec(job, spec);
-    const material = await loadMaterial(spec, this.#read, this.#options.executor);
-    this.#materials.set(id, material);
-    this.#options.report('job.loaded', { job: id, name: spec.name, tasks: spec.tasks, rounds: spec.rounds });
-    return material;
-  }
-
   #slotsOf({ assignment, round }: OpenRound): SlotId[] {
     return assignment.tasks.flatMap(({ nodes }, task) =>
       nodes.flatMap((_, slot) =>
-        holderOf(assignment, round, task, slot) === this.#options.key.node ? [{ job: assignment.job, round: assignment.round, task, slot }] : [],
+        holderOf(assignment, round, task, slot) === this.#options.key.node
+          ? [{ job: assignment.job, round: assignment.round, task, slot }]
+          : [],
       ),
     );
   }

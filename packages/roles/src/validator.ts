@@ -6,12 +6,12 @@
  */
 import type { Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey } from '@muster/ports';
-import { decodeLinked, digestOf, encodeLinked, integer, jobIdText, type JobId, list, objectKinds, MusterError, struct } from '@muster/protocol';
+import { digestOf, encodeLinked, integer, jobIdText, type JobId, list, MusterError, struct } from '@muster/protocol';
 import type { ReadBlock } from '@muster/round';
-import { checkSpec, readAssignment } from './assignments.ts';
+import { readAssignment } from './assignments.ts';
 import { ChainHistory, objectCid } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
-import { type JobMaterial, loadMaterial } from './material.ts';
+import { MaterialCache } from './material.ts';
 
 export interface ValidatorOptions {
   readonly link: CoordinatorLink;
@@ -31,13 +31,14 @@ export class Validator {
   readonly #options: ValidatorOptions;
   readonly #history: ChainHistory;
   readonly #read: ReadBlock;
-  readonly #materials = new Map<JobId, JobMaterial>();
+  readonly #materials: MaterialCache;
   readonly #given = new Set<string>();
 
   constructor(options: ValidatorOptions) {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.link.blobs);
+    this.#materials = new MaterialCache(this.#read, options.executor);
   }
 
   async run(): Promise<void> {
@@ -65,20 +66,17 @@ export class Validator {
   }
 
   async #judge(jobId: JobId, roundNumber: number, task: number): Promise<void> {
-    const { link, chain, key, executor, scheduler, report } = this.#options;
+    const { link, chain, key, scheduler, report } = this.#options;
     await this.#history.sync();
     const job = this.#history.jobs.get(jobId);
     const round = job?.rounds.get(roundNumber);
     if (job === undefined || round?.assigned === null || round === undefined) {
-      throw new MusterError('JOB_UNKNOWN', `the chain has no assigned round ${roundNumber} of ${jobId}`, { job: jobId, round: roundNumber });
+      throw new MusterError('JOB_UNKNOWN', `the chain has no assigned round ${roundNumber} of ${jobId}`, {
+        job: jobId,
+        round: roundNumber,
+      });
     }
-    let material = this.#materials.get(jobId);
-    if (material === undefined) {
-      const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(job.submitted.specCid)));
-      checkSpec(job, spec);
-      material = await loadMaterial(spec, this.#read, executor);
-      this.#materials.set(jobId, material);
-    }
+    const material = await this.#materials.of(job);
     const assignment = await readAssignment(job, round, material, this.#read);
     const base = await material.parameters(assignment.base);
     const carried = assignment.tasks[task]?.slotState ?? null;

@@ -97,6 +97,9 @@ function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
       return state.pausedAt === null
         ? state
         : { ...state, status: 'running', pausedAt: null, round: delayed(state.round, now - state.pausedAt) };
+    case 'coordinatorReturned':
+      if (state.pausedAt !== null || state.round?.phase !== 'work' || event.awayMs <= 0) return state;
+      return { ...state, round: delayed(state.round, event.awayMs) };
     case 'jobStopped':
       return { ...state, status: 'stopped', pausedAt: null, round: null };
     case 'jobCompleted':

@@ -47,6 +47,8 @@ export interface SimulatedFaults {
   readonly late: number;
   readonly validator: 'live' | 'silent';
   readonly coordinatorCrashes: number;
+  /** Longest time for which a crashed coordinator is away, ms. */
+  readonly coordinatorAwayMs: number;
   readonly pauses: number;
   /** When the organizer cancels the job, ms; null: never. */
   readonly cancelAtMs: number | null;
@@ -112,6 +114,7 @@ export const noFaults: SimulatedFaults = {
   late: 0,
   validator: 'live',
   coordinatorCrashes: 0,
+  coordinatorAwayMs: 2500,
   pauses: 0,
   cancelAtMs: null,
 };
@@ -196,6 +199,8 @@ class Simulation {
   #now = 0;
   #read = 0;
   #coordinatorDownUntil = 0;
+  /** Nobody listens: from a crash until the record is restored. */
+  #away = false;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -311,6 +316,7 @@ class Simulation {
 
   #coordinate(): void {
     if (this.#now < this.#coordinatorDownUntil) return;
+    if (this.#away) this.#return();
     this.#followChain();
     for (const [node, seen] of this.#presence) {
       if (this.#now - seen <= presenceTimeoutMs) continue;
@@ -357,8 +363,9 @@ class Simulation {
   }
 
   #crashCoordinator(): void {
-    if (this.#now < this.#coordinatorDownUntil) return;
-    this.#coordinatorDownUntil = this.#now + 300 + this.#random.below(2500);
+    if (this.#away) return;
+    this.#coordinatorDownUntil = this.#now + 300 + this.#random.below(this.#faults.coordinatorAwayMs);
+    this.#away = true;
     const replayed = this.#steps.reduce(
       (state, { event, at }) => stepJob(state, event, { now: at }).state,
       initialJobState(job, this.#spec),
@@ -373,6 +380,11 @@ class Simulation {
     this.#read = Math.min(this.#read, from < 0 ? this.#chain.log.length : from);
     this.#presence.clear();
     for (const node of replayed.trainers) this.#presence.set(node, this.#coordinatorDownUntil);
+  }
+
+  #return(): void {
+    this.#away = false;
+    this.#apply({ type: 'coordinatorReturned', awayMs: this.#now - (this.#steps.at(-1)?.at ?? this.#now) });
   }
 
   #perform(duty: Duty): void {
@@ -470,7 +482,7 @@ class Simulation {
   #sayHello(trainer: Trainer): void {
     if (!this.#up(trainer) || !this.#chain.active(trainer.node)) return;
     this.#send(() => {
-      if (this.#now < this.#coordinatorDownUntil || !this.#chain.active(trainer.node)) return;
+      if (this.#away || !this.#chain.active(trainer.node)) return;
       const known = this.#presence.has(trainer.node);
       this.#presence.set(trainer.node, this.#now);
       if (!known) this.#apply({ type: 'nodePresent', node: trainer.node });
@@ -535,7 +547,7 @@ class Simulation {
 
   /** The coordinator takes an opening, as `POST result` does; whether it answers for good. */
   #show(round: number, task: number, slot: number, node: NodeId, resultRoot: Root): boolean {
-    if (this.#now < this.#coordinatorDownUntil) return false;
+    if (this.#away) return false;
     this.#followChain();
     const current = this.#state.round?.round === round ? this.#state.round.tasks[task] : undefined;
     if (current === undefined || current.phase === 'accepted' || current.phase === 'failed') return true;
@@ -549,7 +561,7 @@ class Simulation {
 
   #validate(): void {
     const { round } = this.#state;
-    if (this.#faults.validator === 'silent' || round === null || this.#now < this.#coordinatorDownUntil) return;
+    if (this.#faults.validator === 'silent' || round === null || this.#away) return;
     const next = round.tasks.findIndex((task, index) => {
       return task.phase === 'judge' && task.verdict === null && this.#mayTry(`verdict/${round.round}/${index}`);
     });
@@ -557,7 +569,7 @@ class Simulation {
     const root = this.#honestRoot(round.round, next);
     const evidence = this.#chain.evidence(round.round, next, root);
     this.#send(() => {
-      if (this.#now < this.#coordinatorDownUntil) return;
+      if (this.#away) return;
       this.#followChain();
       const { outcome, resultCid } = openedOf(root);
       this.#apply({

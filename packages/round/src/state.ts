@@ -140,6 +140,8 @@ export type JobEvent =
     }
   | { readonly type: 'roundFinalized' | 'checkpointAdded'; readonly round: number }
   | { readonly type: 'modelPublished' | 'jobPaused' | 'jobResumed' | 'jobStopped' | 'jobCompleted' }
+  /** The coordinator was away for so long: nobody could be heard, so no deadline of the round ran. */
+  | { readonly type: 'coordinatorReturned'; readonly awayMs: number }
   | { readonly type: 'tick' };
 
 export interface AcceptedTask {

@@ -1,7 +1,16 @@
 /**
  * `muster audit <job>`: replays a job from a home's store and chain, with no other process needed.
  */
-import { connectChain, inProcessTransport, installFastSha256, lockHome, openEmbeddedChain, openFolderStore, systemClock, verifySignature } from '@muster/adapters';
+import {
+  connectChain,
+  inProcessTransport,
+  installFastSha256,
+  lockHome,
+  openEmbeddedChain,
+  openFolderStore,
+  systemClock,
+  verifySignature,
+} from '@muster/adapters';
 import { createWasmExecutor } from '@muster/engine';
 import type { ChainReader } from '@muster/ports';
 import { type JobId, MusterError } from '@muster/protocol';
@@ -80,4 +89,3 @@ async function openChain(paths: HomePaths, network: Network): Promise<{ readonly
     },
   };
 }
-

@@ -80,7 +80,11 @@ export async function modelBuild({ paths, output }: Context, file: string): Prom
   const store = await openFolderStore(paths.store);
   const cid = await storeModel(built, (bytes, codec) => store.put(bytes, codec));
   const parameters = parameterCount(built.model.parameters);
-  output.event('model.built', { model: cid, name: built.model.name, parameters }, `model ${cid}\n  "${built.model.name}", ${parameters} parameters`);
+  output.event(
+    'model.built',
+    { model: cid, name: built.model.name, parameters },
+    `model ${cid}\n  "${built.model.name}", ${parameters} parameters`,
+  );
 }
 
 export async function modelShow({ paths, output }: Context, text: string): Promise<void> {
@@ -100,4 +104,3 @@ export async function modelShow({ paths, output }: Context, text: string): Promi
 
 const parameterCount = (parameters: readonly { readonly shape: readonly number[] }[]): number =>
   parameters.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);
-

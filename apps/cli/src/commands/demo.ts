@@ -54,18 +54,21 @@ const budgetEther = 24;
 
 function integerFlag(option: string, text: string, least: number, most: number): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < least || value > most) throw new MusterError('USAGE', `${option} must be an integer from ${least} to ${most}, got "${text}"`, { option });
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new MusterError('USAGE', `${option} must be an integer from ${least} to ${most}, got "${text}"`, { option });
   return value;
 }
 
 function planOf(flags: DemoFlags): DemoPlan {
   const { model } = flags;
-  if (model !== 'softmax' && model !== 'mlp' && model !== 'cnn') throw new MusterError('USAGE', `--model must be mlp, cnn or softmax, got "${model}"`, { option: '--model' });
+  if (model !== 'softmax' && model !== 'mlp' && model !== 'cnn')
+    throw new MusterError('USAGE', `--model must be mlp, cnn or softmax, got "${model}"`, { option: '--model' });
   const redundancy = integerFlag('--redundancy', flags.redundancy, 1, 15);
   const trainers = integerFlag('--trainers', flags.trainers, redundancy, 64);
   const cheat = integerFlag('--cheat', flags.cheat, 0, trainers - 1);
   const drop = integerFlag('--drop', flags.drop, 0, trainers - 1);
-  if (trainers - cheat - drop < 1) throw new MusterError('USAGE', 'at least one trainer must neither lie nor be killed', { option: '--trainers' });
+  if (trainers - cheat - drop < 1)
+    throw new MusterError('USAGE', 'at least one trainer must neither lie nor be killed', { option: '--trainers' });
   return {
     model,
     trainers,
@@ -117,7 +120,11 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
   const put = store.put.bind(store);
   if (flags.data === undefined) output.line('no --data given: drawing 10 000 digits (strokes, distortions, noise) instead');
   const data = await storeDataset(flags.data === undefined ? null : resolve(flags.data), {}, plan.seed, put, output);
-  output.event('data.imported', { dataset: data.cid, records: data.records, bytes: data.bytes }, `  dataset  ${data.cid}  (${data.records} records)`);
+  output.event(
+    'data.imported',
+    { dataset: data.cid, records: data.records, bytes: data.bytes },
+    `  dataset  ${data.cid}  (${data.records} records)`,
+  );
   const built = await buildModel(modelSpecOf(plan.model));
   const model = await storeModel(built, put);
   output.event('model.built', { model, name: built.model.name }, `  model    ${model}  (${plan.model})`);
@@ -148,7 +155,8 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
     const job = await findOrSubmit(context, paths, plan, model, data.cid, split);
     output.event('job.submitted', { job, state: 'running', round: 0 }, `  job      ${job}`);
     await awaitEnd(paths, job, controller.signal);
-    if (controller.signal.aborted) throw new MusterError('STATE_CONFLICT', 'interrupted; run the same command with the same --home to go on', { home: paths.root });
+    if (controller.signal.aborted)
+      throw new MusterError('STATE_CONFLICT', 'interrupted; run the same command with the same --home to go on', { home: paths.root });
     await Promise.all(trainers.map((trainer) => trainer.stop()));
     const summary = await summarize(context, paths, job, systemClock.now() - started);
     await running.stop();
@@ -167,7 +175,13 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
   }
 }
 
-async function startTrainers(plan: DemoPlan, paths: HomePaths, url: string, trainers: Child[], onReport: (report: ChildReport, child: Child) => void): Promise<void> {
+async function startTrainers(
+  plan: DemoPlan,
+  paths: HomePaths,
+  url: string,
+  trainers: Child[],
+  onReport: (report: ChildReport, child: Child) => void,
+): Promise<void> {
   const ready: Promise<void>[] = [];
   for (let index = 0; index < plan.trainers; index++) {
     const dishonest = index >= plan.trainers - plan.cheat;
@@ -212,7 +226,14 @@ class Dropper {
 }
 
 /** The job of an interrupted demonstration in this home, or a new one. */
-async function findOrSubmit(context: Context, paths: HomePaths, plan: DemoPlan, model: CidText, dataset: CidText, split: (typeof splits)[keyof typeof splits]): Promise<JobId> {
+async function findOrSubmit(
+  context: Context,
+  paths: HomePaths,
+  plan: DemoPlan,
+  model: CidText,
+  dataset: CidText,
+  split: (typeof splits)[keyof typeof splits],
+): Promise<JobId> {
   const { network, client, chain } = await connectOrganizer(paths);
   const history = new ChainHistory(chain);
   await history.sync();
@@ -306,9 +327,10 @@ async function summarize({ output }: Context, paths: HomePaths, job: JobId, mill
 /** Runs `muster audit` in a process of its own, which shares nothing with this one but the files. */
 async function auditApart({ output }: Context, paths: HomePaths, job: JobId): Promise<boolean> {
   const program = fileURLToPath(new URL('../main.ts', import.meta.url));
-  const child = spawn(process.execPath, [program, 'audit', job, '--home', paths.root, ...(output.json ? ['--json'] : [])], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [program, 'audit', job, '--home', paths.root, ...(output.json ? ['--json'] : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   createInterface({ input: child.stdout }).on('line', (line) => process.stdout.write(output.json ? `${line}\n` : `  ${line}\n`));
   const [code] = (await once(child, 'close')) as [number | null];
   return code === 0;
 }
-

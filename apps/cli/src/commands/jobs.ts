@@ -25,12 +25,14 @@ function decodeJobFile(value: unknown, path: string): JobFile {
   const { name, model, dataset, seed = 1, budgetEther = 1, ...settings } = value as Record<string, unknown>;
   if (typeof name !== 'string' || name === '') throw wrong('name', 'text');
   if (typeof dataset !== 'string') throw wrong('dataset', 'a content id or a path');
-  if (typeof model !== 'string' && (model === null || typeof model !== 'object')) throw wrong('model', 'a content id, a path or a model description');
+  if (typeof model !== 'string' && (model === null || typeof model !== 'object'))
+    throw wrong('model', 'a content id, a path or a model description');
   if (typeof seed !== 'string' && typeof seed !== 'number') throw wrong('seed', 'a number or text');
   if ((typeof budgetEther !== 'string' && typeof budgetEther !== 'number') || !/^\d+(\.\d{1,18})?$/.test(String(budgetEther))) {
     throw wrong('budgetEther', 'an amount of ether with at most 18 decimals');
   }
-  for (const field of Object.keys(settings)) if (!settingNames.has(field)) throw wrong(field, `one of the known fields: ${[...settingNames].join(', ')}`);
+  for (const field of Object.keys(settings))
+    if (!settingNames.has(field)) throw wrong(field, `one of the known fields: ${[...settingNames].join(', ')}`);
   return { name, model, dataset, seed, budgetEther, settings };
 }
 
@@ -75,7 +77,11 @@ export async function jobSubmit(context: Context, file: string): Promise<void> {
     validator: network.accounts.validator,
     budgetWei: weiOf(job.budgetEther),
   });
-  output.event('job.submitted', { job: id, state: 'running', round: 0, rounds: spec.rounds, model, dataset }, `job ${id}\n  model   ${model}\n  dataset ${dataset}`);
+  output.event(
+    'job.submitted',
+    { job: id, state: 'running', round: 0, rounds: spec.rounds, model, dataset },
+    `job ${id}\n  model   ${model}\n  dataset ${dataset}`,
+  );
 }
 
 interface JobSummary {
@@ -104,7 +110,12 @@ export async function jobList({ paths, output }: Context): Promise<void> {
 export async function jobShow({ paths, output }: Context, id: JobId): Promise<void> {
   const { client } = await connectOrganizer(paths);
   const job = (await client.get(`jobs/${id}`)) as JobSummary & {
-    readonly checkpoints: readonly { readonly round: number; readonly checkpoint: string; readonly loss: number; readonly accuracy: number | null }[];
+    readonly checkpoints: readonly {
+      readonly round: number;
+      readonly checkpoint: string;
+      readonly loss: number;
+      readonly accuracy: number | null;
+    }[];
   };
   output.line(`job ${job.job}  "${job.name}"`);
   output.line(`  state    ${job.state}${job.phase === null ? '' : `, round ${job.round} of ${job.rounds}: ${job.phase}`}`);
@@ -123,5 +134,9 @@ export async function jobControl({ paths, output }: Context, id: JobId, action: 
   await chain.send({ call, job: id });
   if (action === 'stop') await chain.send({ call: 'withdraw' });
   const job = await chain.job(id);
-  output.event(`job.${{ pause: 'paused', resume: 'resumed', stop: 'stopped' }[action]}`, { job: id, state: job?.status ?? null, round: job?.nextRound ?? null }, `job ${id} is ${job?.status}`);
+  output.event(
+    `job.${{ pause: 'paused', resume: 'resumed', stop: 'stopped' }[action]}`,
+    { job: id, state: job?.status ?? null, round: job?.nextRound ?? null },
+    `job ${id} is ${job?.status}`,
+  );
 }

@@ -19,7 +19,8 @@ export interface UpFlags {
 
 export function portOf(option: string, text: string): number {
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new MusterError('USAGE', `${option} must be a port from 0 to 65535`, { option });
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new MusterError('USAGE', `${option} must be a port from 0 to 65535`, { option });
   return port;
 }
 
@@ -36,7 +37,11 @@ export async function upCommand({ paths, output }: Context, flags: UpFlags): Pro
       output.event(event, { process: child.name, ...fields }, describe(event, fields));
     },
   });
-  output.event('network.up', { url: running.url, home: paths.root, contracts: running.network.contracts }, `network up at ${running.url}  (home ${paths.root})\n  join with: muster join ${running.url}`);
+  output.event(
+    'network.up',
+    { url: running.url, home: paths.root, contracts: running.network.contracts },
+    `network up at ${running.url}  (home ${paths.root})\n  join with: muster join ${running.url}`,
+  );
   await new Promise<void>((done) => controller.signal.addEventListener('abort', () => done(), { once: true }));
   output.line('stopping');
   await running.stop();

@@ -21,7 +21,9 @@ export interface ChainProcessOptions {
 
 export const chainFile = (paths: HomePaths): string => join(paths.chain, 'chain.sqlite');
 
-export const genesisOf = (accounts: readonly Address[]): { readonly accounts: { readonly address: Address; readonly balanceWei: bigint }[] } => ({
+export const genesisOf = (
+  accounts: readonly Address[],
+): { readonly accounts: { readonly address: Address; readonly balanceWei: bigint }[] } => ({
   accounts: accounts.map((address) => ({ address, balanceWei: genesisBalanceWei })),
 });
 

@@ -76,7 +76,8 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
       ...coordinator.publicRoutes(),
       chain: async () => ({ chainPort: network.chainPort, chainId: network.chainId, contracts: network.contracts, grantWei }),
     },
-    onRefused: (refused) => void coordinator.recordRefusal(refused).catch((error: unknown) => reportJson('coordinator.trouble', { reason: reasonOf(error) })),
+    onRefused: (refused) =>
+      void coordinator.recordRefusal(refused).catch((error: unknown) => reportJson('coordinator.trouble', { reason: reasonOf(error) })),
     onFault: (error) => reportJson('coordinator.fault', { reason: reasonOf(error) }),
   });
   coordinator.onChange((event, data) => server.broadcast({ event, data }));

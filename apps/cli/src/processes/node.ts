@@ -78,11 +78,17 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<void>
 }
 
 /** Registers the node with its stake, unless it is registered already. */
-async function register({ role, report, signal }: NodeProcessOptions, client: CoordinatorClient, chain: ChainWriter, key: NodeKey): Promise<void> {
+async function register(
+  { role, report, signal }: NodeProcessOptions,
+  client: CoordinatorClient,
+  chain: ChainWriter,
+  key: NodeKey,
+): Promise<void> {
   while (!signal.aborted) {
     const known = await chain.node(key.node);
     if (known !== null) {
-      if (known.operator !== chain.account) throw new MusterError('NODE_UNKNOWN', `node ${key.node} is registered by another account, ${known.operator}`, { node: key.node });
+      if (known.operator !== chain.account)
+        throw new MusterError('NODE_UNKNOWN', `node ${key.node} is registered by another account, ${known.operator}`, { node: key.node });
       if (!known.active) throw new MusterError('NODE_INACTIVE', `node ${key.node} has lost its stake`, { node: key.node });
       return;
     }
@@ -121,7 +127,13 @@ async function followEvents(client: CoordinatorClient, scheduler: WakeableSchedu
   }
 }
 
-async function work(options: NodeProcessOptions, link: CoordinatorLink, chain: ChainWriter, key: NodeKey, scheduler: WakeableScheduler): Promise<void> {
+async function work(
+  options: NodeProcessOptions,
+  link: CoordinatorLink,
+  chain: ChainWriter,
+  key: NodeKey,
+  scheduler: WakeableScheduler,
+): Promise<void> {
   const { role, report, signal, dishonest } = options;
   const common = { link, chain, key, executor: await createWasmExecutor(), scheduler, report, signal, pollMs };
   await (role === 'trainer' ? new Trainer({ ...common, dishonest }).run() : new Validator(common).run());
