@@ -1,6 +1,6 @@
 /** One test per fault found in the machine. */
 import { describe, expect, it } from 'vitest';
-import { dutyKey, simulateJob, stepJob } from '@muster/round';
+import { countedResult, dutyKey, nextDeadline, simulateJob, stepJob } from '@muster/round';
 import { honest, Machine, node, wrong } from './support.ts';
 
 describe('a round always ends', () => {
@@ -159,5 +159,37 @@ describe('a conviction', () => {
     const { state } = machine;
     machine.apply({ type: 'convicted', round: 0, task: 0, slot: 0, node: node(0) });
     expect(machine.state).toBe(state);
+  });
+});
+
+describe('a coordinator that was away', () => {
+  it('gives the validator its full time again: no deadline runs while nobody can be heard', () => {
+    const machine = Machine.working(3).commit(0, 1, 2).show(0, wrong).show(1, wrong).show(2, honest).wait(1000);
+    machine.now += 60_000;
+    machine.apply({ type: 'coordinatorReturned', awayMs: 60_000 });
+    expect(machine.task.phase).toBe('judge');
+    expect(nextDeadline(machine.state)).toBe(machine.now + 2000);
+  });
+
+  it('moves nothing while the job is paused, which moves its deadlines itself, or when no work runs', () => {
+    const away = { type: 'coordinatorReturned', awayMs: 60_000 } as const;
+    const paused = Machine.working(3).apply({ type: 'jobPaused' });
+    const idle = new Machine().prepare();
+    for (const machine of [paused, idle]) {
+      const { state } = machine;
+      expect(machine.apply(away).state).toBe(state);
+    }
+  });
+
+  it('ends with the honest results however long it was away', () => {
+    for (let seed = 0; seed < 25; seed++) {
+      const faults = { liars: 2, collude: true, coordinatorCrashes: 4, coordinatorAwayMs: 40_000, crashing: 1, maxDelayMs: 300 };
+      const { ended, violations, tasks } = simulateJob({ seed, nodes: 7, spec: { minimumNodes: 1 }, faults });
+      expect({ ended, violations }).toEqual({ ended: true, violations: [] });
+      for (const { honestRoot, state } of tasks) {
+        if (state.slots.some((slot) => countedResult(slot)?.resultRoot === honestRoot))
+          expect(state.accepted?.resultRoot, `seed ${seed}`).toBe(honestRoot);
+      }
+    }
   });
 });
