@@ -75,7 +75,7 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
     version: 1,
     ...defaults,
     minimumNodes: redundancy,
-    digestInterval: Math.max(1, Math.ceil(Number(localSteps) / 4)),
+    digestInterval: Math.max(1, Math.ceil(localSteps / 4)),
     ...settings,
     seed: /^0x[0-9a-f]{64}$/.test(String(settings.seed)) ? settings.seed : seedOf(settings.seed),
   };

@@ -129,8 +129,8 @@ export function struct<S extends Record<string, Schema<unknown>>>(shape: S): Sch
 }
 
 /** A union told apart by the string in `tag`. */
-export function variant<K extends string, S extends Record<string, Schema<object>>>(
-  tag: K,
+export function variant<S extends Record<string, Schema<object>>>(
+  tag: string,
   shapes: S,
 ): Schema<{ [T in keyof S]: Infer<S[T]> }[keyof S]> {
   return (value, path) => {

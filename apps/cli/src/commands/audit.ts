@@ -25,12 +25,12 @@ export async function auditCommand(context: Context, job: JobId): Promise<boolea
   const { paths, output } = context;
   installFastSha256();
   const network = await requireNetwork(paths);
-  const { chain, close } = await openChain(paths, network);
+  const opened = await openChain(paths, network);
   let bar = output.progress('audit', 1);
   let started = false;
   try {
     const result = await auditJob({
-      chain,
+      chain: opened.chain,
       blobs: await openFolderStore(paths.store),
       executor: await createWasmExecutor(),
       verify: verifySignature,
@@ -58,7 +58,7 @@ export async function auditCommand(context: Context, job: JobId): Promise<boolea
     return result.ok;
   } finally {
     bar.stop();
-    await close();
+    await opened.close();
   }
 }
 

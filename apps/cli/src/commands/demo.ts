@@ -134,7 +134,7 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
     const quiet = event === 'task.trained' || event === 'node.ready' || event === 'node.joined';
     output.event(event, { process: child.name, ...fields }, quiet ? null : describe(event, fields));
   };
-  const dropper = new Dropper(plan, output.line);
+  const dropper = new Dropper(plan, (line) => output.line(line));
   let running: RunningNetwork | null = null;
   const trainers: Child[] = [];
   try {

@@ -75,7 +75,7 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
       return `  ${round}: ${number(fields['tasks'])} updates averaged, loss ${Number(fields['loss']).toFixed(4)}${score}`;
     }
     case 'submission.refused':
-      return `  refused: ${String(fields['code'])} ${String(fields['kind'] ?? '')} ${node}`;
+      return `  refused: ${String(fields['code'])} ${typeof fields['kind'] === 'string' ? fields['kind'] : ''} ${node}`;
     case 'assignment.refused':
     case 'duty.failed':
     case 'coordinator.trouble':

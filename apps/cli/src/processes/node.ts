@@ -100,7 +100,7 @@ async function register(
 }
 
 async function sayHello({ role, report, signal }: NodeProcessOptions, client: CoordinatorClient): Promise<void> {
-  const { sleep } = createScheduler();
+  const scheduler = createScheduler();
   let trouble = '';
   while (!signal.aborted) {
     try {
@@ -112,7 +112,7 @@ async function sayHello({ role, report, signal }: NodeProcessOptions, client: Co
       if (reason !== trouble) report('coordinator.unreachable', { reason });
       trouble = reason;
     }
-    await sleep(helloMs, signal);
+    await scheduler.sleep(helloMs, signal);
   }
 }
 
