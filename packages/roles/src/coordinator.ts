@@ -198,7 +198,7 @@ export class Coordinator {
       if (!this.#presence.has(node)) this.#presence.set(node, { role: 'trainer', lastSeenMs: scheduler.now() });
     }
     for (const [node, { role }] of this.#presence) if (role === 'trainer') await runner.apply({ type: 'nodePresent', node });
-    runner.start();
+    await runner.start();
     return runner;
   }
 

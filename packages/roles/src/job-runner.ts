@@ -36,6 +36,7 @@ export class JobRunner {
   readonly #underWay = new Set<string>();
   #state: JobState;
   #lastBlock = -1;
+  #lastTimeMs: number | null = null;
   #started = false;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -66,14 +67,18 @@ export class JobRunner {
         const { event, block } = decodeCanonical(bytes) as RecordedEvent;
         this.#state = stepJob(this.#state, event, { now: timeMs }).state;
         this.#lastBlock = Math.max(this.#lastBlock, block);
+        this.#lastTimeMs = timeMs;
         after = sequence;
       }
       if (entries.length === 0) return;
     }
   }
 
-  /** From now on duties are carried out. */
-  start(): void {
+  /** From now on duties are carried out. Deadlines that ran while nobody kept the clock are put off by that time. */
+  async start(): Promise<void> {
+    if (this.#lastTimeMs !== null) {
+      await this.apply({ type: 'coordinatorReturned', awayMs: Math.max(0, this.#options.scheduler.now() - this.#lastTimeMs) });
+    }
     this.#started = true;
     this.#pump();
   }
