@@ -17,9 +17,15 @@ const lockPath = join(root, 'package-lock.json');
 
 const work = mkdtempSync(join(tmpdir(), 'muster-lock-'));
 try {
-  const manifests = execFileSync('git', ['ls-files', 'package.json', 'packages/*/package.json', 'apps/*/package.json'], { cwd: root, encoding: 'utf8' });
+  const manifests = execFileSync('git', ['ls-files', 'package.json', 'packages/*/package.json', 'apps/*/package.json'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
   for (const path of manifests.trim().split('\n')) cpSync(join(root, path), join(work, path), { recursive: true });
-  execFileSync('npx', ['-y', '-p', 'node@24', '--', 'npm', 'install', '--package-lock-only', '--ignore-scripts'], { cwd: work, stdio: 'inherit' });
+  execFileSync('npx', ['-y', '-p', 'node@24', '--', 'npm', 'install', '--package-lock-only', '--ignore-scripts'], {
+    cwd: work,
+    stdio: 'inherit',
+  });
   const lock = JSON.parse(readFileSync(join(work, 'package-lock.json'), 'utf8'));
   lock.packages = Object.fromEntries(Object.entries(corrected(lock.packages)).sort(([a], [b]) => (a < b ? -1 : 1)));
   writeFileSync(lockPath, `${JSON.stringify(lock, null, 2)}\n`);
