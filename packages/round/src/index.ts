@@ -7,6 +7,16 @@ export * from './job.ts';
 export * from './publish.ts';
 export * from './reward.ts';
 export * from './simulate.ts';
+export {
+  noFaults,
+  simulatedNode,
+  simulatedSpec,
+  type SimulatedFaults,
+  type SimulatedStep,
+  type SimulatedTask,
+  type SimulationOptions,
+  type SimulationResult,
+} from './simulation.ts';
 export * from './state.ts';
 export * from './tensors.ts';
 export * from './train.ts';
