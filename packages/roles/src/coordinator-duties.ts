@@ -86,8 +86,15 @@ async function prepare({ blobs, material }: DutyContext, runner: JobRunner): Pro
   await runner.apply({ type: 'prepared', parameters: initial.cid, shardSizes: loaded.shardSizes });
 }
 
-/** The beacon is the hash of the block that closed the node set; it can be read once a later block exists. */
-async function drawBeacon({ chain }: DutyContext, runner: JobRunner, round: number): Promise<void> {
+async function drawBeacon(context: DutyContext, runner: JobRunner, round: number): Promise<void> {
+  await runner.apply({ type: 'beaconDrawn', round, beacon: await readBeacon(context, runner, round) });
+}
+
+/**
+ * The beacon as the chain gives it now: the hash of the block that closed the node set, readable once a later block exists.
+ * When that block is too old to be read, the node set is closed again, in a new block; STATE_CONFLICT says to come back.
+ */
+async function readBeacon({ chain }: DutyContext, runner: JobRunner, round: number): Promise<Root> {
   const { job, round: current } = runner.state;
   let beacon = await chain.beacon(job, round);
   if (beacon === null) {
@@ -95,22 +102,22 @@ async function drawBeacon({ chain }: DutyContext, runner: JobRunner, round: numb
     await chain.send({ call: 'transfer', to: chain.account, amountWei: 0n });
     beacon = await chain.beacon(job, round);
   }
-  if (beacon === null && current !== null) {
-    // The block is too old to be read: the node set is closed again, in a new block.
-    await chain.send({ call: 'closeNodes', job, round, nodeSetRoot: nodeSetRoot(current.nodes), nodeCount: current.nodes.length });
-    throw new MusterError('STATE_CONFLICT', 'the beacon block was out of reach; the node set was closed again', { job, round });
-  }
-  if (beacon !== null) await runner.apply({ type: 'beaconDrawn', round, beacon });
+  if (beacon !== null) return beacon;
+  const nodes = current?.nodes ?? [];
+  await chain.send({ call: 'closeNodes', job, round, nodeSetRoot: nodeSetRoot(nodes), nodeCount: nodes.length });
+  throw new MusterError('STATE_CONFLICT', 'the beacon block was out of reach; the node set was closed again', { job, round });
 }
 
 async function assign(
-  { chain, blobs, scheduler }: DutyContext,
+  context: DutyContext,
   runner: JobRunner,
-  duty: { readonly round: number; readonly nodes: readonly NodeId[]; readonly beacon: Root },
+  duty: { readonly round: number; readonly nodes: readonly NodeId[] },
 ): Promise<void> {
+  const { chain, blobs, scheduler } = context;
   const { job, spec, base, shardSizes, slotStates } = runner.state;
   if (base === null) return;
-  const beacon = (await chain.beacon(job, duty.round)) ?? duty.beacon;
+  // Not the beacon drawn before: it may have expired meanwhile, and the chain records what is valid when the call runs.
+  const beacon = await readBeacon(context, runner, duty.round);
   const assignment = drawAssignment({
     job,
     round: duty.round,
