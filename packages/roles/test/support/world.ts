@@ -78,8 +78,10 @@ export interface Participant {
   readonly name: string;
   readonly key: NodeKey;
   readonly role: 'trainer' | 'validator';
-  /** Takes part in turns and says hello. */
+  /** Says hello and takes turns. */
   present: boolean;
+  /** Does its work at its turn; false: it only says hello. */
+  atWork: boolean;
   /** Set when the node found its stake gone. */
   ended: string | null;
   worker: Trainer | Validator;
@@ -232,6 +234,7 @@ export class World {
       key,
       role,
       present: true,
+      atWork: true,
       ended: null,
       worker: build(life),
       life,
@@ -359,7 +362,7 @@ export class World {
       await this.link(key, life)
         .message('hello', { role })
         .catch(() => undefined);
-      while (await worker.turn());
+      while (participant.atWork && (await worker.turn()));
     } catch (error) {
       participant.present = false;
       participant.ended = error instanceof MusterError ? error.code : String(error);
