@@ -1,7 +1,7 @@
 /**
  * How the coordinator carries out each duty: one function per stage, over chain and store.
  */
-import type { NamedTensor } from '@muster/engine';
+import type { NamedTensor, Tensor } from '@muster/engine';
 import type { BlobStore, ChainWriter } from '@muster/ports';
 import { digestOf, encodeLinked, type JobId, MusterError, type NodeId, type CidText, type Root } from '@muster/protocol';
 import {
@@ -176,7 +176,10 @@ async function aggregate(
   await runner.apply({ type: 'aggregated', round, checkpoint: checkpoint.cid, parameters: parameters.cid });
 }
 
-/** New parameters from `base` and the accepted updates, in ascending task order. Faults carry no weight. */
+/**
+ * New parameters from `base` and the accepted updates, in ascending task order. Faults carry no weight.
+ * Updates whose average is not finite leave the model as it is.
+ */
 export async function averageOf(
   material: JobMaterial,
   base: CidText,
@@ -184,11 +187,19 @@ export async function averageOf(
   scheduler: Scheduler,
 ): Promise<{ readonly cid: CidText; readonly blocks: readonly Block[]; readonly tensors: readonly NamedTensor[] }> {
   const average = new FederatedAverage(material.aggregation, material.model.parameters);
-  for (const { weight, outcome } of accepted) {
-    if (outcome.kind === 'update') average.add(await material.update(outcome.update), weight);
-    await scheduler.breathe();
+  const before = await material.parameters(base);
+  let after: readonly Tensor[];
+  try {
+    for (const { weight, outcome } of accepted) {
+      if (outcome.kind === 'update') average.add(await material.update(outcome.update), weight);
+      await scheduler.breathe();
+    }
+    after = average.finish(before);
+  } catch (error) {
+    if (!(error instanceof MusterError) || error.code !== 'NUMERIC_FAULT') throw error;
+    after = before;
   }
-  const tensors = withNames(material.model.parameters, average.finish(await material.parameters(base)));
+  const tensors = withNames(material.model.parameters, after);
   return { ...encodeTensors(tensors), tensors };
 }
 

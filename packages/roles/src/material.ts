@@ -130,7 +130,10 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
           };
         }
       };
-      return yield* evaluateModel(evaluate, parameters, batches());
+      const evaluation = yield* finiteOrNull(evaluateModel(evaluate, parameters, batches()));
+      return evaluation === null || !Number.isFinite(evaluation.loss)
+        ? { records: held.records, loss: largestLoss, correct: 0 }
+        : evaluation;
     },
   };
 }
@@ -165,6 +168,19 @@ export function checkSpec(job: JobRecord, spec: JobSpec): void {
     throw new MusterError('JOB_INVALID', `spec ${specCid} has other rounds, tasks or redundancy than the chain`, {
       job: job.submitted.job,
     });
+  }
+}
+
+/** Written where the loss is beyond float32 or not a number, so that the round of a job that diverged ends like any other. */
+const largestLoss = 2 ** 128 - 2 ** 104;
+
+/** What `work` returns; null where it met a number that is not finite. */
+function* finiteOrNull<T>(work: Generator<number, T, undefined>): Generator<number, T | null, undefined> {
+  try {
+    return yield* work;
+  } catch (error) {
+    if (error instanceof MusterError && error.code === 'NUMERIC_FAULT') return null;
+    throw error;
   }
 }
 

@@ -35,6 +35,44 @@ export function tinyDataset(): PackedDataset {
   });
 }
 
+/** Records with one real target each, for a model that can diverge: a softmax's gradient is bounded. */
+export function tinyRegression(): PackedDataset {
+  const random = new RandomStream(sha256(new Uint8Array([2])), 'regression');
+  const split = (count: number): { readonly records: number; readonly features: Uint8Array; readonly targets: Uint8Array } => {
+    const x = Uint8Array.from({ length: count * features }, () => random.next() % 256);
+    return {
+      records: count,
+      features: x,
+      targets: new Uint8Array(Float32Array.from({ length: count }, (_, record) => (x[record * features] ?? 0) / 64).buffer),
+    };
+  };
+  return packDataset({
+    name: 'slopes',
+    record: { feature: { dtype: 'uint8', shape: [features] }, target: { kind: 'value', shape: [1] } },
+    splits: [
+      { name: 'train', ...split(120) },
+      { name: 'test', ...split(30) },
+    ],
+  });
+}
+
+/** A linear regression trained by plain gradient descent: above a rate of about 0.5 every step multiplies the error. */
+export async function divergingOrder(learningRate: number, changes: Partial<JobSpec> = {}): Promise<Order> {
+  const dataset = tinyRegression();
+  const optimizer: Optimizer = { kind: 'sgd', learningRate };
+  const model = await buildModel({
+    family: 'regression',
+    input: [features],
+    outputs: 1,
+    hidden: [],
+    batchSize: 8,
+    evaluationBatch: 32,
+    optimizer,
+  });
+  const { spec } = await tinyOrder(changes);
+  return { dataset, model, spec: { ...spec, dataset: dataset.cid, model: model.cid } };
+}
+
 export type Optimizer = ModelSpec['optimizer'];
 
 export const momentum: Optimizer = { kind: 'momentum', learningRate: 0.5, momentum: 0.9 };
