@@ -117,7 +117,15 @@ test('only the owner cancels, once, and gets back what was not paid', async () =
   const { job, owner, coordinator } = driver;
   await driver.honestRound(0, () => rootOf('r'));
   expect(await refusal(coordinator.send({ call: 'cancelJob', job }))).toEqual({ error: 'NotOwner', job, caller: coordinator.account });
+  // What the owner is owed already must not get lost.
+  await execute(
+    chain,
+    9,
+    { to: chain.info.contracts.jobManager, abi: aiJobManagerAbi, functionName: 'creditTo', args: [owner.account] },
+    5n,
+  );
   const before = await chain.reader.credit(owner.account);
+  expect(before).toBeGreaterThanOrEqual(5n);
   await owner.send({ call: 'pauseJob', job });
   expect((await owner.send({ call: 'cancelJob', job })).events).toMatchObject([{ event: 'JobCancelled', job, refundWei: 667n }]);
   expect(await chain.reader.credit(owner.account)).toBe(before + 667n);
