@@ -90,9 +90,15 @@ class Audit {
     this.#options = options;
     const read = reader(options.blobs);
     this.#read = async (cid) => {
-      const bytes = await read(cid);
-      this.#objects.add(cid);
-      return bytes;
+      try {
+        const bytes = await read(cid);
+        this.#objects.add(cid);
+        return bytes;
+      } catch (error) {
+        // Whatever was being checked, it is this object that is missing or damaged.
+        if (!(error instanceof MusterError)) throw error;
+        throw new MusterError(error.code, error.message, { ...error.details, object: cid }, { cause: error });
+      }
     };
   }
 
