@@ -1,13 +1,20 @@
-/** `node bench/run.ts <suite> [--json]`: one line for each row; with --json one JSON object `{bench, unit, ours, peers, ratio}` a line. */
+/**
+ * `node bench/run.ts <suite> [--json]`: one line for each row; with --json one JSON object `{bench, unit, ours, peers, ratio}` a line.
+ * The first and the last row say how busy the machine was: figures of a busy one are good for ratios within a row at most.
+ */
+import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
-import type { Row } from './lib/measure.ts';
+import { plainRow, type Row } from './lib/measure.ts';
+import { roundSuite } from './round.ts';
 
-const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = { engine: engineSuite };
+const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = { engine: engineSuite, round: roundSuite };
 
 function describe({ bench, unit, ours, peers, ratio }: Row): string {
   const others = Object.entries(peers).map(([name, value]) => `${name} ${value}`);
-  return `${bench}: ours ${ours} ${unit}; ${others.join('; ')}${ratio === null ? '' : `; ${ratio} × the best peer`}`;
+  return `${bench}: ours ${ours} ${unit}${others.map((other) => `; ${other}`).join('')}${ratio === null ? '' : `; ${ratio} × the best peer`}`;
 }
+
+const load = (when: string): Row => plainRow(`load average ${when}, ${availableParallelism()} cores`, 'processes', loadavg()[0] ?? 0, {});
 
 const [name = ''] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const suite = suites[name];
@@ -16,5 +23,8 @@ if (suite === undefined) {
   process.exitCode = 2;
 } else {
   const json = process.argv.includes('--json');
-  for await (const row of suite()) process.stdout.write(`${json ? JSON.stringify(row) : describe(row)}\n`);
+  const print = (row: Row): void => void process.stdout.write(`${json ? JSON.stringify(row) : describe(row)}\n`);
+  print(load('before'));
+  for await (const row of suite()) print(row);
+  print(load('after'));
 }

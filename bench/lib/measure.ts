@@ -15,7 +15,8 @@ export interface Row {
   readonly ratio: number | null;
 }
 
-function median(values: readonly number[]): number {
+/** The middle value, the upper one of two; NaN of none. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? Number.NaN;
 }
@@ -58,4 +59,9 @@ export function rateRow(
     peers: { ...Object.fromEntries(measured), ...missing },
     ratio: measured.length === 0 ? null : round(ours / best),
   };
+}
+
+/** A row of a figure that has no candidate beside it. `peers` says why. */
+export function plainRow(bench: string, unit: string, ours: number, peers: Row['peers']): Row {
+  return { bench, unit, ours: round(ours), peers, ratio: null };
 }

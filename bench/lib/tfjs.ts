@@ -1,10 +1,9 @@
 /**
  * TensorFlow.js on its WASM backend, if it is installed: in the folder that MUSTER_BENCH_PEERS names (a `node_modules`), else in
- * ours. It is no dependency of Muster; without it, rows say so.
+ * `bench/peers`. It is no dependency of Muster; without it, rows say so.
  */
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname } from 'node:path';
+import { peerRequire } from './peers.ts';
 
 /** The part of TensorFlow.js that the benches call. */
 export interface TfTensor {
@@ -34,8 +33,7 @@ interface WasmBackend {
 
 /** TensorFlow.js ready on one thread, or the reason why not. */
 export async function loadTf(): Promise<Tf | string> {
-  const folder = process.env['MUSTER_BENCH_PEERS'];
-  const require = createRequire(folder === undefined ? import.meta.url : pathToFileURL(join(folder, 'peers.js')));
+  const require = peerRequire();
   try {
     // CommonJS builds: the ES modules lack the file extensions that Node asks for. The core package alone has no gradients.
     const tf = require('@tensorflow/tfjs') as Tf;
@@ -47,6 +45,6 @@ export async function loadTf(): Promise<Tf | string> {
     await tf.ready();
     return tf;
   } catch (error) {
-    return `not installed (npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm, or MUSTER_BENCH_PEERS): ${(error as Error).message.split('\n')[0] ?? ''}`;
+    return `missing: @tensorflow/tfjs (npm run bench:peers): ${(error as Error).message.split('\n')[0] ?? ''}`;
   }
 }
