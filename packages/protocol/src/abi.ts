@@ -21,7 +21,7 @@ export function keccakOfWords(words: readonly AbiWord[]): Root {
   return bytesToHex(keccak256(abiEncodeWords(words))) as Root;
 }
 
-/** Commitment of design §4.4: binds node, slot and result, hidden by `salt` (32 random bytes). */
+/** Commitment (`docs/spec/13-commit-reveal.md`): binds node, slot and result, hidden by `salt` (32 secret bytes). */
 export function commitmentOf(job: JobId, round: number, task: number, slot: number, node: NodeId, salt: Root, resultRoot: Root): Root {
   return keccakOfWords([job, round, task, slot, node, salt, resultRoot]);
 }
