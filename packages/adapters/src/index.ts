@@ -43,3 +43,4 @@ export { type NodeCaps, packCapabilities, unpackCapabilities } from './evm/contr
 export { connectAccount, type ConnectAccountOptions, connectChain, type ConnectChainOptions } from './evm/contracts/chain.ts';
 export type { ChainEndpoint, ConnectionOptions } from './evm/contracts/connection.ts';
 export { deployContracts, type DeployOptions } from './evm/contracts/deploy.ts';
+export { type ChainReport, openVerifiedChain, type VerifiedChain, type VerifyChainOptions, verifyChainFile } from './evm/verify/index.ts';

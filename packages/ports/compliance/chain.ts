@@ -269,6 +269,7 @@ export function chainCompliance(name: string, setup: () => Promise<ChainUnderTes
       for (let block = start; block <= end; block++) split.push(...(await chain.reader.events(block, block)));
       expect(split).toEqual(all);
       expect(await chain.reader.events(end + 1)).toEqual([]);
+      expect(await chain.reader.events(end + 1, end + 5)).toEqual([]);
     });
 
     test('sends of one account keep their order, a refused one between them included', async () => {

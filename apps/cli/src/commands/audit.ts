@@ -1,21 +1,23 @@
 /**
- * `muster audit <job>`: replays a job from a home's store and chain, with no other process needed.
+ * `muster audit <job>`: replays a job from a home's store and chain, with no other process needed or believed.
+ *
+ * First every block of the chain's file is executed again; the job is then read from what that gave, whether or not a chain process runs.
  */
 import {
+  type ChainReport,
   connectChain,
   inProcessTransport,
   installFastSha256,
-  lockHome,
-  openEmbeddedChain,
   openFolderStore,
-  systemClock,
+  openVerifiedChain,
   verifySignature,
 } from '@muster/adapters';
 import { createWasmExecutor } from '@muster/engine';
 import type { ChainReader } from '@muster/ports';
 import { type JobId, MusterError } from '@muster/protocol';
-import { auditJob } from '@muster/roles';
-import { chainUrl, type HomePaths, type Network, requireNetwork } from '../home.ts';
+import { auditJob, type AuditResult } from '@muster/roles';
+import { type HomePaths, requireNetwork } from '../home.ts';
+import type { Output } from '../output.ts';
 import { chainFile, genesisOf } from '../processes/chain.ts';
 import { createScheduler } from '../runtime.ts';
 import type { Context } from './context.ts';
@@ -24,8 +26,14 @@ import type { Context } from './context.ts';
 export async function auditCommand(context: Context, job: JobId): Promise<boolean> {
   const { paths, output } = context;
   installFastSha256();
-  const network = await requireNetwork(paths);
-  const opened = await openChain(paths, network);
+  let opened: OpenedChain;
+  try {
+    opened = await openChain(paths, output);
+  } catch (error) {
+    if (!(error instanceof MusterError) || error.code !== 'AUDIT_FAILED') throw error;
+    const { object, problem } = error.details;
+    return finish(output, { ...nothingAudited, job, firstFault: { object: String(object), problem: String(problem) } });
+  }
   let bar = output.progress('audit', 1);
   let started = false;
   try {
@@ -46,46 +54,55 @@ export async function auditCommand(context: Context, job: JobId): Promise<boolea
     });
     bar.stop();
     output.line(`audit of job ${job}`);
-    output.line(`  tasks executed again       ${result.tasks}`);
-    output.line(`  aggregations               ${result.aggregations}`);
-    output.line(`  commitments opened         ${result.commitments}`);
-    output.line(`  signatures verified        ${result.signatures}`);
-    output.line(`  verdicts confirmed         ${result.verdicts}`);
-    output.line(`  objects read and hashed    ${result.objects}`);
-    const { firstFault } = result;
-    const verdict = firstFault === null ? '  everything agrees' : `  FAULT in ${firstFault.object}\n    ${firstFault.problem}`;
-    output.event('audit.finished', { ...result }, verdict);
-    return result.ok;
+    output.line(`  chain blocks executed again ${opened.report.blocks}`);
+    output.line(`  tasks executed again        ${result.tasks}`);
+    output.line(`  aggregations                ${result.aggregations}`);
+    output.line(`  commitments opened          ${result.commitments}`);
+    output.line(`  signatures verified         ${result.signatures}`);
+    output.line(`  verdicts confirmed          ${result.verdicts}`);
+    output.line(`  objects read and hashed     ${result.objects}`);
+    return finish(output, result);
   } finally {
     bar.stop();
     await opened.close();
   }
 }
 
-/** The chain of a home: its running process, or the chain's own file where none runs. */
-async function openChain(paths: HomePaths, network: Network): Promise<{ readonly chain: ChainReader; close(): Promise<void> }> {
-  const info = { chainId: network.chainId, contracts: network.contracts };
-  let lock: Awaited<ReturnType<typeof lockHome>>;
+/** What is printed where the chain's own record does not hold: nothing built on it was looked at. */
+const nothingAudited = { ok: false, tasks: 0, aggregations: 0, objects: 0, signatures: 0, commitments: 0, verdicts: 0 } as const;
+
+function finish(output: Output, result: AuditResult): boolean {
+  const { firstFault } = result;
+  const verdict = firstFault === null ? '  everything agrees' : `  FAULT in ${firstFault.object}\n    ${firstFault.problem}`;
+  output.event('audit.finished', { ...result }, verdict);
+  return result.ok;
+}
+
+interface OpenedChain {
+  readonly chain: ChainReader;
+  readonly report: ChainReport;
+  close(): Promise<void>;
+}
+
+/** The chain of a home, as executing its recorded blocks again gives it. Throws AUDIT_FAILED where the record says anything else. */
+async function openChain(paths: HomePaths, output: Output): Promise<OpenedChain> {
+  const { chainId, contracts, accounts } = await requireNetwork(paths);
+  let bar = output.progress('chain', 1);
+  let started = false;
   try {
-    lock = await lockHome(paths.chain);
-  } catch (error) {
-    if (!(error instanceof MusterError) || error.code !== 'HOME_LOCKED') throw error;
-    return { chain: await connectChain({ rpcUrl: chainUrl(network), info }), close: async () => undefined };
+    const { report, chain } = await openVerifiedChain(chainFile(paths), {
+      chainId,
+      genesis: genesisOf([accounts.organizer, accounts.coordinator, accounts.validator]),
+      onProgress: (blocks, ofBlocks) => {
+        if (!started) bar = output.progress('chain', ofBlocks);
+        started = true;
+        bar.update(blocks);
+      },
+    });
+    output.event('audit.chain', { ...report }, null);
+    const info = { chainId, contracts };
+    return { report, chain: await connectChain({ transport: inProcessTransport(chain), info }), close: () => chain.close() };
+  } finally {
+    bar.stop();
   }
-  const { organizer, coordinator, validator } = network.accounts;
-  const embedded = await openEmbeddedChain({
-    path: chainFile(paths),
-    chainId: network.chainId,
-    genesis: genesisOf([organizer, coordinator, validator]),
-    clock: systemClock,
-    followMs: null,
-  });
-  const chain = await connectChain({ transport: inProcessTransport(embedded), info });
-  return {
-    chain,
-    close: async () => {
-      await embedded.close();
-      lock.release();
-    },
-  };
 }

@@ -49,11 +49,7 @@ export async function openEmbeddedChain(options: EmbeddedChainOptions): Promise<
   const genesis = canonicalGenesis(options.genesis.accounts);
   const store = new ChainStore(path);
   try {
-    checkIdentity(
-      store,
-      path,
-      JSON.stringify({ chainId, genesis: genesis.map((account) => [account.address, account.balanceWei.toString(), account.code ?? '']) }),
-    );
+    checkIdentity(store, path, identityOf(chainId, genesis));
     checkWhole(store, path, common);
     const sequencer = await Sequencer.open({
       store,
@@ -64,30 +60,43 @@ export async function openEmbeddedChain(options: EmbeddedChainOptions): Promise<
       followMs: options.followMs === undefined ? 200 : options.followMs,
     });
     const methods = createMethods(sequencer, store);
-    let closing: Promise<void> | null = null;
-    return {
-      chainId,
-      request: async (call) => {
-        if (closing !== null) throw new RpcError(-32000, 'the chain is closed');
-        const { method, params } = call;
-        if (typeof method !== 'string') throw invalidRequest('method must be a string');
-        if (params !== undefined && params !== null && !Array.isArray(params)) throw invalidRequest('params must be an array');
-        try {
-          return await methods(method, params ?? []);
-        } catch (error) {
-          throw error instanceof RpcError ? error : internalError(error);
-        }
-      },
-      close: () => (closing ??= sequencer.close().then(() => store.close())),
-    };
+    return provider(chainId, methods, () => sequencer.close().then(() => store.close()));
   } catch (error) {
     store.close();
     throw error;
   }
 }
 
-/** Accounts checked, addresses in lower case. */
-function canonicalGenesis(accounts: readonly GenesisAccount[]): GenesisAccount[] {
+/** `methods` as an EIP-1193 provider that `end` closes. */
+export function provider(
+  chainId: number,
+  methods: (method: string, args: readonly unknown[]) => Promise<unknown>,
+  end: () => Promise<void>,
+): EmbeddedChain {
+  let closing: Promise<void> | null = null;
+  return {
+    chainId,
+    request: async (call) => {
+      if (closing !== null) throw new RpcError(-32000, 'the chain is closed');
+      const { method, params } = call;
+      if (typeof method !== 'string') throw invalidRequest('method must be a string');
+      if (params !== undefined && params !== null && !Array.isArray(params)) throw invalidRequest('params must be an array');
+      try {
+        return await methods(method, params ?? []);
+      } catch (error) {
+        throw error instanceof RpcError ? error : internalError(error);
+      }
+    },
+    close: () => (closing ??= end()),
+  };
+}
+
+/** What the file keeps to tell which chain it holds; `genesis` as `canonicalGenesis` returns it. */
+export const identityOf = (chainId: number, genesis: readonly GenesisAccount[]): string =>
+  JSON.stringify({ chainId, genesis: genesis.map((account) => [account.address, account.balanceWei.toString(), account.code ?? '']) });
+
+/** Accounts checked, addresses in lower case. Throws FIELD_INVALID. */
+export function canonicalGenesis(accounts: readonly GenesisAccount[]): GenesisAccount[] {
   const seen = new Set<string>();
   return accounts.map((account) => {
     const address = account.address.toLowerCase();

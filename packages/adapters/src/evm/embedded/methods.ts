@@ -12,6 +12,7 @@ import { blockOptions, readAccount, readCode, readStorage } from './machine.ts';
 import * as params from './params.ts';
 import { hexOf, quantity, type BlockTag, type Hex } from './params.ts';
 import { invalidParams, limitExceeded, methodNotFound, refused } from './rpc-error.ts';
+import type { Pool } from './pool.ts';
 import type { Sequencer } from './sequencer.ts';
 import type { ChainStore, StoredBlock, StoredTransaction } from './store.ts';
 import { MAX_TRANSACTION_BYTES } from './transaction-rules.ts';
@@ -22,8 +23,13 @@ const MAX_FEE_HISTORY = 1024;
 
 type Method = (args: readonly unknown[]) => unknown;
 
+/** What answers are made from besides the store: the sequencer, or a finished record that takes no transactions. */
+export type ChainFront = Pick<Sequencer, 'common' | 'head' | 'pendingBlock' | 'submit'> & {
+  readonly pool: Pick<Pool, 'find' | 'nextNonce'>;
+};
+
 /** One function from method and parameters to the answer; throws RpcError. */
-export function createMethods(sequencer: Sequencer, store: ChainStore): (method: string, args: readonly unknown[]) => Promise<unknown> {
+export function createMethods(sequencer: ChainFront, store: ChainStore): (method: string, args: readonly unknown[]) => Promise<unknown> {
   const { common } = sequencer;
   const chainId = quantity(common.chainId());
   const read = store.node;

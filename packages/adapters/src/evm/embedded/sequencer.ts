@@ -65,7 +65,10 @@ export class Sequencer {
   static async open(options: SequencerOptions): Promise<Sequencer> {
     const { store, common } = options;
     const newest = store.head();
-    const head = newest === null ? await writeGenesis(options) : createBlockFromRLP(newest.rlp, blockOptions(common));
+    const head =
+      newest === null
+        ? await writeGenesis(store, common, options.genesis, Math.floor(options.now() / 1000))
+        : createBlockFromRLP(newest.rlp, blockOptions(common));
     const machine = await createMachine(common, store.node, head.header.stateRoot, (number) => store.block(number)?.hash ?? null);
     const sequencer = new Sequencer(options, machine, head);
     await sequencer.resumeHeld();
@@ -242,7 +245,7 @@ export class Sequencer {
       const block = await sealBlock(header, executed, stateRoot, this.common);
       const records = recordsOf(block, executed);
       this.store.append({
-        block: stored(block),
+        block: storedBlock(block),
         ...records,
         nodes: nodes.takeReachable(stateRoot),
         released: executed.flatMap(({ waiting }) => keptFor(waiting)),
@@ -277,26 +280,31 @@ const nobodyAsks = (): void => undefined;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-const stored = (block: Block): StoredBlock => ({
+/** The row of a finished block. */
+export const storedBlock = (block: Block): StoredBlock => ({
   number: Number(block.header.number),
   hash: block.hash(),
   timestamp: Number(block.header.timestamp),
   rlp: block.serialize(),
 });
 
-async function writeGenesis(options: SequencerOptions): Promise<Block> {
-  const { store, common } = options;
+/** Writes the block that holds the genesis accounts; `timestamp` in seconds since 1970. */
+export async function writeGenesis(
+  store: ChainStore,
+  common: Common,
+  accounts: readonly GenesisAccount[],
+  timestamp: number,
+): Promise<Block> {
   const { state, nodes } = await createMachine(common, store.node, null, () => null);
-  for (const { address, balanceWei, code } of options.genesis) {
+  for (const { address, balanceWei, code } of accounts) {
     const place = new Address(Buffer.from(address.slice(2), 'hex'));
     await state.putAccount(place, createAccount({ balance: balanceWei }));
     if (code !== undefined) await state.putCode(place, Buffer.from(code.slice(2), 'hex'));
   }
   const stateRoot = await state.getStateRoot();
-  const header = openHeader(null, Math.floor(options.now() / 1000), new Uint8Array(32));
-  const block = await sealBlock(header, [], stateRoot, common);
+  const block = await sealBlock(openHeader(null, timestamp, new Uint8Array(32)), [], stateRoot, common);
   store.append({
-    block: stored(block),
+    block: storedBlock(block),
     transactions: [],
     logs: [],
     nodes: nodes.takeReachable(stateRoot),

@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS nodes (key BLOB PRIMARY KEY, value BLOB NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS held (hash BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID, STRICT;
 `;
 
-type Row = Record<string, SQLInputValue>;
+export type Row = Record<string, SQLInputValue>;
 
 export class ChainStore {
   private readonly database: DatabaseSync;
@@ -199,6 +199,11 @@ export class ChainStore {
 
   held(): HeldTransaction[] {
     return this.all('SELECT * FROM held').map((row) => ({ hash: row['hash'] as Uint8Array, raw: row['raw'] as Uint8Array }));
+  }
+
+  /** Rows of a query without parameters, one at a time; nothing may be written while they are read. */
+  rows(sql: string): IterableIterator<Row> {
+    return this.database.prepare(sql).iterate();
   }
 
   close(): void {
