@@ -253,6 +253,8 @@ export interface ChainReader {
   balance(account: Address): Promise<bigint>;
   /** Rewards credited and not yet withdrawn. */
   credit(account: Address): Promise<bigint>;
+  /** Whether `evidence` proves `statement` to the fault verifier, so that `convict` and `finalize` will take it. */
+  proves(statement: VerdictStatement, evidence: `0x${string}`): Promise<boolean>;
   /** All Muster events with `fromBlock <= block <= toBlock` (default: head), in order. */
   events(fromBlock: number, toBlock?: number): Promise<ChainEvent[]>;
   /** Calls `onBlock` soon after a new block exists, until the signal aborts; may coalesce blocks. */

@@ -12,6 +12,7 @@ import {
   cidText,
   decodeCanonical,
   decodeLinked,
+  digestOf,
   encodeCanonical,
   type Envelope,
   type ErrorCode,
@@ -198,7 +199,7 @@ export class Coordinator {
       if (!this.#presence.has(node)) this.#presence.set(node, { role: 'trainer', lastSeenMs: scheduler.now() });
     }
     for (const [node, { role }] of this.#presence) if (role === 'trainer') await runner.apply({ type: 'nodePresent', node });
-    await runner.start();
+    runner.start();
     return runner;
   }
 
@@ -427,7 +428,7 @@ export class Coordinator {
 
   async #verdict({ node, body }: Envelope): Promise<unknown> {
     const { job, round, task, verdictCid, evidence } = verdictBody(body, 'verdict');
-    const { report, scheduler } = this.#options;
+    const { report, scheduler, chain } = this.#options;
     const standing = await this.#requireStanding(node);
     await this.#followChain();
     const runner = this.#runner(job);
@@ -441,6 +442,10 @@ export class Coordinator {
     }
     const verdict = decodeLinked(objectKinds.verdict, await this.#read(verdictCid));
     await this.#checkResult(job, verdict, { job, round, task, validator: node });
+    const statement = { job, round, task, resultRoot: verdict.resultRoot, verdictCid: digestOf(verdictCid) };
+    if (!(await chain.proves(statement, evidence as `0x${string}`))) {
+      throw new MusterError('SIGNATURE_INVALID', 'the evidence does not prove the verdict to the contract', { job, round, task });
+    }
     // Nobody is slashed on a signature alone: the verdict is replayed here, as any auditor will.
     const material = await this.#material(job);
     const assignment = await readAssignment(record, roundRecord, material, this.#read);

@@ -37,6 +37,7 @@ export class JobRunner {
   #state: JobState;
   #lastBlock = -1;
   #lastTimeMs: number | null = null;
+  #returned: JobEvent | null = null;
   #started = false;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -75,9 +76,9 @@ export class JobRunner {
   }
 
   /** From now on duties are carried out. Deadlines that ran while nobody kept the clock are put off by that time. */
-  async start(): Promise<void> {
+  start(): void {
     if (this.#lastTimeMs !== null) {
-      await this.apply({ type: 'coordinatorReturned', awayMs: Math.max(0, this.#options.scheduler.now() - this.#lastTimeMs) });
+      this.#returned = { type: 'coordinatorReturned', awayMs: Math.max(0, this.#options.scheduler.now() - this.#lastTimeMs) };
     }
     this.#started = true;
     this.#pump();
@@ -93,10 +94,23 @@ export class JobRunner {
   async #apply(event: JobEvent, block: number): Promise<void> {
     const { log, scheduler, job, changed } = this.#options;
     const now = scheduler.now();
-    const { state } = stepJob(this.#state, event, { now });
-    if (state === this.#state) return;
-    const recorded: RecordedEvent = { block, event };
-    await log.append(JobRunner.stream(job), now, [encodeCanonical(recorded)]);
+    const recorded: RecordedEvent[] = [];
+    let before = this.#state;
+    if (this.#returned !== null) {
+      // Recorded together with the first event of this life: alone it would be progress of nothing.
+      const { state } = stepJob(before, this.#returned, { now });
+      if (state !== before) recorded.push({ block: -1, event: this.#returned });
+      before = state;
+    }
+    const { state } = stepJob(before, event, { now });
+    if (state === before) return;
+    recorded.push({ block, event });
+    await log.append(
+      JobRunner.stream(job),
+      now,
+      recorded.map((entry) => encodeCanonical(entry)),
+    );
+    this.#returned = null;
     this.#state = state;
     this.#lastBlock = Math.max(this.#lastBlock, block);
     changed(this, event);

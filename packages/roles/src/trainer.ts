@@ -84,6 +84,11 @@ export class Trainer {
       return false;
     } catch (error) {
       if (error instanceof MusterError && error.code === 'NODE_INACTIVE') throw error;
+      if (error instanceof MusterError && error.code === 'NODE_UNKNOWN') {
+        // Turned away by the coordinator: slashed in the meantime?
+        await this.#history.sync().catch(() => undefined);
+        this.#checkStanding();
+      }
       this.#options.report('trainer.trouble', { reason: reasonOf(error) });
       return false;
     }

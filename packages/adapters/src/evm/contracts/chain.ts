@@ -9,7 +9,7 @@ import type { ChainReceipt, ChainWriter, VerdictStatement } from '@muster/ports'
 import { type Address, type JobId, MusterError, type NodeId, type Root } from '@muster/protocol';
 import { type Hex, type RpcLog, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { aiJobManagerAbi, nodeCertRegistryAbi } from '../generated/index.ts';
+import { aiJobManagerAbi, nodeCertRegistryAbi, signedVerdictVerifierAbi } from '../generated/index.ts';
 import { encodeCall, nodeRoles } from './calls.ts';
 import { ask, type ChainEndpoint, type Connection, type ConnectionOptions, openConnection, pause } from './connection.ts';
 import { decodeEvent, lowerAddress } from './events.ts';
@@ -126,8 +126,23 @@ class EvmReader implements ChainReader {
     );
   }
 
+  async proves(statement: VerdictStatement, evidence: Hex): Promise<boolean> {
+    const { job, round, task, resultRoot, verdictCid } = statement;
+    const contract = { address: this.info.contracts.faultVerifier, abi: signedVerdictVerifierAbi } as const;
+    const args = [job, BigInt(round), task, evidence] as const;
+    try {
+      const found = await ask('verdict', () => this.connection.client.readContract({ ...contract, functionName: 'correctRoot', args }));
+      return found[0] === resultRoot && found[1] === verdictCid;
+    } catch (error) {
+      if (error instanceof MusterError && error.code === 'CHAIN_REVERTED') return false;
+      throw error;
+    }
+  }
+
   async events(fromBlock: number, toBlock?: number): Promise<ChainEvent[]> {
-    const last = toBlock ?? (await this.head()).block;
+    // Nodes differ in what they say to blocks that are not there yet: an empty answer or an error.
+    const head = (await this.head()).block;
+    const last = Math.min(toBlock ?? head, head);
     const { client, logsBlocks } = this.connection;
     const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry } = this.info.contracts;
     const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry];
