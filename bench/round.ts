@@ -160,7 +160,7 @@ async function* networkRows(trainers: number, rounds: number): AsyncGenerator<Ro
       `${name}: training, one task in its round`,
       'ms',
       of(({ trainedMs, tasks }) => trainedMs / tasks),
-      roundPeers,
+      {},
     );
     yield plainRow(`${name}: training, one task alone`, 'ms', alone, {});
     yield plainRow(`${name}: audit per task, everything included`, 'ms', auditMs / audit.tasks, {});
@@ -168,7 +168,7 @@ async function* networkRows(trainers: number, rounds: number): AsyncGenerator<Ro
       `${name}: audit ÷ training it checks (${redundancy} slots a task)`,
       '×',
       auditMs / audit.tasks / (redundancy * alone),
-      roundPeers,
+      {},
     );
   } finally {
     await network.close();
@@ -191,12 +191,27 @@ async function* profileRows(trainers: number): AsyncGenerator<Row> {
   }
 }
 
-/** Rows of the suite. `MUSTER_BENCH_TRAINERS` (a comma list) takes other networks than 8 and 64 trainers. */
+function sizes(): number[] {
+  return (process.env['MUSTER_BENCH_TRAINERS'] ?? '8,64').split(',').map(Number);
+}
+
+/** Networks of 8 and 64 trainers, or of what `MUSTER_BENCH_TRAINERS` says (a comma list). */
+export async function* networkSuite(): AsyncGenerator<Row> {
+  installFastSha256();
+  for (const trainers of sizes()) yield* networkRows(trainers, trainers > 16 ? 3 : 8);
+}
+
+/** The profile of the first of them. */
+export async function* profileSuite(): AsyncGenerator<Row> {
+  installFastSha256();
+  yield* profileRows(sizes()[0] ?? 8);
+}
+
+/** Everything about rounds. */
 export async function* roundSuite(): AsyncGenerator<Row> {
   installFastSha256();
   yield* aggregationRows(roundPeers());
   yield* digestRows();
-  const sizes = (process.env['MUSTER_BENCH_TRAINERS'] ?? '8,64').split(',').map(Number);
-  for (const trainers of sizes) yield* networkRows(trainers, trainers > 16 ? 4 : 8);
-  yield* profileRows(sizes[0] ?? 8);
+  yield* networkSuite();
+  yield* profileSuite();
 }

@@ -5,9 +5,14 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
 import { plainRow, type Row } from './lib/measure.ts';
-import { roundSuite } from './round.ts';
+import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
-const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = { engine: engineSuite, round: roundSuite };
+const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
+  engine: engineSuite,
+  round: roundSuite,
+  'round-networks': networkSuite,
+  'round-profile': profileSuite,
+};
 
 function describe({ bench, unit, ours, peers, ratio }: Row): string {
   const others = Object.entries(peers).map(([name, value]) => `${name} ${value}`);

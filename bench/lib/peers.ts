@@ -22,11 +22,12 @@ function installed(find: () => unknown): boolean {
   }
 }
 
+const why = (found: boolean, name: string): string =>
+  found ? `not measured: ${name} is here, but no round of it is scripted` : `missing: ${name}`;
+
 /** Frameworks that run federated rounds, in rows where theirs would be the peer: why there is no figure of theirs. */
 export function roundPeers(): Readonly<Record<string, string>> {
   const flower = installed(() => execFileSync('python3', ['-c', 'import flwr'], { stdio: 'ignore', timeout: 20_000 }));
   const disco = installed(() => peerRequire().resolve('@epfml/discojs'));
-  const why = (found: boolean, name: string): string =>
-    found ? `not measured: ${name} is here, but no round of it is scripted` : `missing: ${name}`;
   return { flower: why(flower, 'flwr (Python)'), disco: why(disco, '@epfml/discojs') };
 }

@@ -12,29 +12,40 @@ export interface Stopwatch extends WakeableScheduler {
   computed(): number;
 }
 
+/** Ends the interval of whoever looked last. One thread runs all roles, so one interval is open at a time. */
+let endInterval: (at: number) => void = () => undefined;
+
 /**
  * Roles look at the clock before and after every slice of a long computation (`drive`), so the time between two looks in the same
- * turn of the event loop is computing. A look in a later turn starts anew. Everything a task takes counts: drawing batches, training
- * steps, state digests, the update and its encoding; reading the base from the store and sending the result do not.
+ * turn of the event loop is computing, up to a look of another role between them. A look in a later turn starts anew. Everything a
+ * task takes counts: drawing batches, training steps, state digests, the update and its encoding; reading the base from the store
+ * and sending the result do not.
  */
 export function stopwatch(): Stopwatch {
   const scheduler = createScheduler();
   let total = 0;
-  let lastLook: number | null = null;
+  let begun: number | null = null;
+  let ended: number | null = null;
+  const end = (at: number): void => {
+    ended ??= at;
+  };
   const forget = (): void => {
-    lastLook = null;
+    begun = null;
   };
   return {
     ...scheduler,
     now() {
       const look = performance.now();
-      if (lastLook === null) setImmediate(forget);
-      else total += look - lastLook;
-      lastLook = look;
+      endInterval(look);
+      if (begun === null) setImmediate(forget);
+      else total += (ended ?? look) - begun;
+      begun = look;
+      ended = null;
+      endInterval = end;
       return scheduler.now();
     },
     breathe() {
-      lastLook = null;
+      begun = null;
       return scheduler.breathe();
     },
     computed: () => total,
