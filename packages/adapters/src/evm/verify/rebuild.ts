@@ -18,19 +18,19 @@ import { fault, messageOf } from './fault.ts';
 
 /** A block as some record has it, not yet believed. */
 export interface RecordedBlock {
-  readonly number: number;
+  readonly number: bigint;
   readonly hash: Uint8Array;
   readonly rlp: Uint8Array;
 }
 
 /**
- * The block that `recorded` holds, its hash, number and parent checked; cheap, nothing is executed. Throws AUDIT_FAILED.
+ * The block that `recorded` holds, its hash, number, parent and transactions root checked; nothing is executed. Throws AUDIT_FAILED.
  *
  * @param parent the block before; null for the genesis
  */
-export function linkedBlock(recorded: RecordedBlock, parent: Block | null, common: Common): Block {
+export async function linkedBlock(recorded: RecordedBlock, parent: Block | null, common: Common): Promise<Block> {
   const expected = parent === null ? 0n : parent.header.number + 1n;
-  if (BigInt(recorded.number) !== expected) throw fault(`block ${expected}`, 'it is missing');
+  if (recorded.number !== expected) throw fault(`block ${expected}`, 'it is missing');
   const place = `block ${expected}`;
   let block: Block;
   try {
@@ -41,6 +41,7 @@ export function linkedBlock(recorded: RecordedBlock, parent: Block | null, commo
   const hash = hexOf(block.hash());
   if (hash !== hexOf(recorded.hash)) throw fault(place, `it has the hash ${hash}, the record says ${hexOf(recorded.hash)}`);
   if (!Buffer.from(block.serialize()).equals(recorded.rlp)) throw fault(place, 'its encoding is not canonical');
+  if (!(await block.transactionsTrieIsValid())) throw fault(place, 'its transactions are not those of its transactions root');
   const { number, parentHash, timestamp } = block.header;
   if (number !== expected) throw fault(place, `its header says ${number}`);
   if (timestamp > BigInt(Number.MAX_SAFE_INTEGER)) throw fault(place, `its time is ${timestamp}`);
@@ -67,7 +68,7 @@ export class Rebuilder {
 
   /** Executes the next block. Throws AUDIT_FAILED naming it, or its transaction, where it does not follow from those before. */
   async add(recorded: RecordedBlock): Promise<void> {
-    const claimed = linkedBlock(recorded, this.head, this.common);
+    const claimed = await linkedBlock(recorded, this.head, this.common);
     const place = `block ${recorded.number}`;
     const block =
       this.head === null

@@ -99,14 +99,14 @@ export interface RebuildOptions {
 /** A store of what executing the blocks of `file` gives. Before anything is executed, all blocks are read and their links checked. */
 export async function rebuildRecord(file: DatabaseSync, options: RebuildOptions): Promise<ChainStore> {
   const { chainId, common, genesis, onProgress } = options;
-  const blocks = checkLinks(file, common);
+  const blocks = await checkLinks(file, common);
   const rebuilt = new ChainStore(':memory:');
   try {
     rebuilt.setMeta('identity', identityOf(chainId, genesis));
     const rebuilder = new Rebuilder(rebuilt, common, genesis);
     for (const recorded of recordedBlocks(file)) {
       await rebuilder.add(recorded);
-      onProgress?.(recorded.number + 1, blocks);
+      onProgress?.(Number(recorded.number) + 1, blocks);
       await nextTurn();
     }
     return rebuilt;
@@ -116,12 +116,12 @@ export async function rebuildRecord(file: DatabaseSync, options: RebuildOptions)
   }
 }
 
-/** Reads all blocks of `file`: numbers without a hole, hashes, parents. Returns how many there are; throws AUDIT_FAILED. */
-export function checkLinks(file: DatabaseSync, common: Common): number {
+/** Reads all blocks of `file`: numbers without a hole, hashes, parents, transactions. Returns how many there are; throws AUDIT_FAILED. */
+export async function checkLinks(file: DatabaseSync, common: Common): Promise<number> {
   let blocks = 0;
   let parent: Block | null = null;
   for (const recorded of recordedBlocks(file)) {
-    parent = linkedBlock(recorded, parent, common);
+    parent = await linkedBlock(recorded, parent, common);
     blocks++;
   }
   if (blocks === 0) throw fault(WHOLE_FILE, 'it holds no block');
@@ -129,8 +129,10 @@ export function checkLinks(file: DatabaseSync, common: Common): number {
 }
 
 function* recordedBlocks(file: DatabaseSync): Generator<RecordedBlock> {
-  for (const { number, hash, rlp } of file.prepare('SELECT number, hash, rlp FROM blocks ORDER BY number').iterate()) {
-    const isBlock = typeof number === 'number' && hash instanceof Uint8Array && rlp instanceof Uint8Array;
+  const blocks = file.prepare('SELECT number, hash, rlp FROM blocks ORDER BY number');
+  blocks.setReadBigInts(true);
+  for (const { number, hash, rlp } of blocks.iterate()) {
+    const isBlock = typeof number === 'bigint' && hash instanceof Uint8Array && rlp instanceof Uint8Array;
     if (!isBlock) throw fault(`block ${String(number)}`, 'its row has columns of other types');
     yield { number, hash, rlp };
   }
