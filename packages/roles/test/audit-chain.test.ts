@@ -66,7 +66,7 @@ function* forgeries(): Generator<Forgery> {
         if (seen.has(what)) continue;
         seen.add(what);
         const changed = part === null ? other(partValue) : { ...(value as object), [part]: other(partValue) };
-        yield { what, events: record.events.with(at, { ...event, [field]: changed } as ChainEvent) };
+        yield { what, events: record.events.with(at, { ...event, [field]: changed }) };
       }
     }
     if (seen.has(event.event)) continue;

@@ -15,16 +15,14 @@ export async function holdRecord(chain: ChainReader): Promise<HeldRecord> {
   const held = await chain.events(0, head.block);
   return {
     events: held,
-    serving: (events) => ({
-      info: chain.info,
-      head: async () => head,
-      events: async (from, to = head.block) => events.filter(({ block }) => block >= from && block <= to),
-      node: (node) => chain.node(node),
-      job: (job) => chain.job(job),
-      beacon: (job, round) => chain.beacon(job, round),
-      balance: (account) => chain.balance(account),
-      credit: (account) => chain.credit(account),
-      watch: () => undefined,
-    }),
+    serving: (events) =>
+      new Proxy(chain, {
+        get(target, name) {
+          if (name === 'head') return async () => head;
+          if (name === 'events') return async (from: number, to = head.block) => events.filter(({ block }) => block >= from && block <= to);
+          const value: unknown = Reflect.get(target, name, target);
+          return typeof value === 'function' ? (...given: unknown[]): unknown => Reflect.apply(value, target, given) as unknown : value;
+        },
+      }),
   };
 }
