@@ -81,9 +81,9 @@ test('the verified record answers reads like the chain and takes no transactions
 const objects: Readonly<Record<(typeof tableNames)[number], RegExp>> = {
   meta: /^meta /,
   blocks: /^block \d+$/,
-  transactions: /^(receipt of )?transaction 0x[0-9a-f]{64} in block \d+$/i,
+  transactions: /^(receipt of )?transaction 0x[0-9a-f]{64} in block \d+$/,
   logs: /^log \d+ of block \d+$/,
-  nodes: /^(trie node|code) 0x[0-9a-f]{64}$/i,
+  nodes: /^(trie node|code) 0x[0-9a-f]{64}$/,
   held: /^held-back transaction 0x[0-9a-f]{64}$/,
 };
 const KEYS: Readonly<Record<string, readonly string[]>> = {

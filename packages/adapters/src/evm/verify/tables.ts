@@ -20,7 +20,7 @@ interface Table {
 /** Column → type and bytes, `blob:00ff…`. */
 type Cells = Readonly<Record<string, string>>;
 
-const bytes = (row: Cells, column: string): string => `0x${(row[column] ?? '').replace(/^[a-z]*:/, '')}`;
+const bytes = (row: Cells, column: string): string => `0x${(row[column] ?? '').replace(/^[a-z]*:/, '').toLowerCase()}`;
 const text = (row: Cells, column: string): string => Buffer.from(bytes(row, column).slice(2), 'hex').toString();
 
 /** Columns of `transactions` that a receipt is made from. */
@@ -108,7 +108,7 @@ function strange(table: Table, row: Cells): string {
   if (isFixed(table)) return 'this chain’s files do not have it';
   if (table.name !== 'nodes') return 'executing the blocks again does not give it';
   const key = bytes(row, 'key').slice(-64);
-  const holds = keccak256(bytes(row, 'value') as `0x${string}`).slice(2) === key.toLowerCase();
+  const holds = keccak256(bytes(row, 'value') as `0x${string}`).slice(2) === key;
   return holds ? 'no block’s state reaches it' : 'its bytes do not hash to its key';
 }
 
