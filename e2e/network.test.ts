@@ -1,7 +1,8 @@
 /** A network of separate processes: jobs from files, processes killed in the middle of one, audits of what is left. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { childNamed, type Finished, type Line, muster, Running } from './support/muster.ts';
 
@@ -212,3 +213,28 @@ test(
     expect(red.stdout).not.toContain('everything agrees');
   },
 );
+
+test.each([
+  [
+    'an event',
+    'UPDATE logs SET data = ? WHERE block = ? AND log = ?',
+    'SELECT data AS value, block AS a, log AS b FROM logs ORDER BY block DESC LIMIT 1',
+  ],
+  [
+    'a receipt',
+    'UPDATE transactions SET bloom = ? WHERE block = ? AND position = ?',
+    'SELECT bloom AS value, block AS a, position AS b FROM transactions ORDER BY block DESC LIMIT 1',
+  ],
+])('a flipped byte of %s in the chain’s file makes the audit of any job fail', { timeout: 60_000 }, async (what, update, select) => {
+  const copy = join(folder, `copy of ${what}`);
+  await cp(home, copy, { recursive: true });
+  const database = new DatabaseSync(join(copy, 'chain', 'chain.sqlite'));
+  const row = database.prepare(select).get() as { readonly value: Uint8Array; readonly a: number; readonly b: number };
+  const changed = Uint8Array.from(row.value);
+  changed[changed.length >> 1] = (changed[changed.length >> 1] ?? 0) ^ 1;
+  database.prepare(update).run(changed, row.a, row.b);
+  database.close();
+  const { code, last, stdout } = await muster('audit', undisturbed.job, '--json', '--home', copy);
+  expect({ code, ok: last?.['ok'] }).toEqual({ code: 1, ok: false });
+  expect(stdout).toContain(`block ${row.a}`);
+});

@@ -75,10 +75,15 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
     version: 1,
     ...defaults,
     minimumNodes: redundancy,
-    digestInterval: Math.max(1, Math.ceil(localSteps / 4)),
+    // Anything but a number is refused below, under its own name.
+    digestInterval: Number.isFinite(localSteps) ? Math.max(1, Math.ceil(localSteps / 4)) : 1,
     ...settings,
     seed: /^0x[0-9a-f]{64}$/.test(String(settings.seed)) ? settings.seed : seedOf(settings.seed),
   };
+  // JSON can say 1e999; the encoding cannot.
+  for (const [field, given] of [...Object.entries(value), ...Object.entries(Object(value.split) as object)] as [string, unknown][]) {
+    if (typeof given === 'number' && !Number.isFinite(given)) throw new MusterError('JOB_INVALID', `${field} must be finite`, { field });
+  }
   try {
     // Links are checked as links by the schema: it reads what will be stored.
     const { bytes } = encodeLinked(value);
