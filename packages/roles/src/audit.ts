@@ -143,6 +143,14 @@ class Audit {
     const number = finalized.round;
     this.place = objectCid(assigned.assignmentCid);
     const assignment = await readAssignment(job, round, material, this.#read);
+    for (const [task, { slots }] of round.tasks) {
+      const within = task < assignment.tasks.length && [...slots.keys()].every((slot) => slot < job.submitted.redundancy);
+      this.#demand(within, `the chain speaks of task ${task}, slots ${[...slots.keys()].join(', ')}: the job has no such place`);
+    }
+    this.#demand(
+      round.closed?.nodeCount === assignment.nodes.length,
+      `the chain says ${round.closed?.nodeCount} nodes, the assignment has ${assignment.nodes.length}`,
+    );
     const base = await material.parameters(assignment.base);
     const checkpointCid = objectCid(finalized.checkpointCid);
     this.place = checkpointCid;
@@ -185,6 +193,7 @@ class Audit {
       paid++;
       this.#demand(slot.revealed?.resultRoot === task.finalized?.resultRoot, 'a slot was paid without revealing the accepted root');
       this.#demand(slot.convicted === null, 'a convicted slot was paid');
+      this.#demand(slot.rewarded.node === slot.revealed?.node, `${slot.rewarded.node} was paid for what ${slot.revealed?.node} revealed`);
       const { budgetWei, rounds, tasks, redundancy } = job.submitted;
       const reward = executionReward(budgetWei, rounds, tasks, redundancy);
       this.#demand(slot.rewarded.amountWei === reward, `paid ${slot.rewarded.amountWei} wei instead of ${reward}`);
@@ -214,8 +223,14 @@ class Audit {
     this.#demand(committed !== null && committed.commitment === opened, 'the reveal does not open the commitment');
     this.#commitments++;
     await this.#auditResult(place, revealed.node, slot, material);
-    if (convicted !== null) await this.#auditConviction(job, round, place, convicted, honestRoot);
-    else if (round.tasks.get(task)?.finalized !== null && this.#anyConviction(round, task)) {
+    if (convicted !== null) {
+      const shown = convicted.node === revealed.node && convicted.revealedRoot === revealed.resultRoot;
+      this.#demand(
+        shown,
+        `${convicted.node} was convicted for ${convicted.revealedRoot}, ${revealed.node} revealed ${revealed.resultRoot}`,
+      );
+      await this.#auditConviction(job, round, place, convicted, honestRoot);
+    } else if (round.tasks.get(task)?.finalized !== null && this.#anyConviction(round, task)) {
       this.#demand(revealed.resultRoot === honestRoot, `${revealed.node} revealed a wrong root and was not convicted, others were`);
     }
   }
@@ -366,6 +381,8 @@ class Audit {
         }
       }
     }
+    const convicted = new Set(convictedNodes(history));
+    for (const node of history.slashed.keys()) this.#demand(convicted.has(node), `${node} was slashed and never convicted`);
     const { budgetWei } = job.submitted;
     if (job.ended !== null) {
       this.#demand(
@@ -382,4 +399,12 @@ class Audit {
   #fault(problem: string): MusterError {
     return new MusterError('AUDIT_FAILED', problem, { object: this.place });
   }
+}
+
+/** Every node that was convicted in any job, once per conviction. */
+function convictedNodes(history: ChainHistory): NodeId[] {
+  const slots = [...history.jobs.values()].flatMap((job) =>
+    [...job.rounds.values()].flatMap((round) => [...round.tasks.values()].flatMap((task) => [...task.slots.values()])),
+  );
+  return slots.flatMap(({ convicted }) => (convicted === null ? [] : [convicted.node]));
 }

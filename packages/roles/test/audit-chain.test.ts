@@ -83,11 +83,11 @@ const leftToTheChain = new Set(
   `NodeRegistered.node NodeRegistered.operator NodeRegistered.role NodeRegistered.caps NodeRegistered.stakeWei NodeRegistered-
   ModelRegistered.modelId ModelRegistered.modelCid ModelRegistered.datasetCid ModelRegistered.owner ModelRegistered-
   JobSubmitted.owner JobSubmitted.modelId JobSubmitted.coordinator JobSubmitted.validator
-  NodesClosed.nodeCount RoundAssigned.commitDeadline
+  RoundAssigned.commitDeadline
   CommitsClosed.job CommitsClosed.round CommitsClosed.task CommitsClosed.commits CommitsClosed-
-  JobPaused.job JobPaused- JobResumed.job JobResumed- RewardCredited.node RewardCredited.operator
+  JobPaused.job JobPaused- JobResumed.job JobResumed- RewardCredited.operator
   CheckpointAdded.modelId CheckpointAdded.job CheckpointAdded.round CheckpointAdded-
-  Convicted.job Convicted.round Convicted.revealedRoot Convicted- NodeSlashed.amountWei NodeSlashed.deactivated NodeSlashed.reason
+  Convicted.job Convicted.round Convicted- NodeSlashed.amountWei NodeSlashed.deactivated NodeSlashed.reason
   ModelPublished.modelId ModelPublished- JobCompleted.job JobCompleted- Withdrawn.operator Withdrawn.amountWei Withdrawn-`.split(/\s+/),
 );
 

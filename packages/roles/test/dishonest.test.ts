@@ -37,13 +37,12 @@ test('a verdict that names the liar’s result is refused by the coordinator’s
     });
     await world.blobs.put(verdict.bytes, 'dag-cbor');
     const account = await world.writer('validator');
-    const evidence = await account.signVerdict({
-      job,
-      round: 0,
-      task: 0,
-      resultRoot: result.resultRoot,
-      verdictCid: digestOf(verdict.cid),
+    const statement = { job, round: 0, task: 0, resultRoot: result.resultRoot, verdictCid: digestOf(verdict.cid) };
+    const forged = await (await world.writer('trainer 0')).signVerdict(statement);
+    await expect(link.message('verdict', { job, round: 0, task: 0, verdictCid: verdict.cid, evidence: forged })).rejects.toMatchObject({
+      code: 'SIGNATURE_INVALID',
     });
+    const evidence = await account.signVerdict(statement);
     await expect(link.message('verdict', { job, round: 0, task: 0, verdictCid: verdict.cid, evidence })).rejects.toMatchObject({
       code: 'AUDIT_FAILED',
     });

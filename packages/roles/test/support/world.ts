@@ -198,6 +198,7 @@ export class World {
       pollMs: 100,
       organizers: [],
       grantWei: 0n,
+      uploadBytesPerHour: 2 ** 40,
     });
   }
 
