@@ -10,8 +10,8 @@ export default defineConfig({
       'kernels/test/**/*.test.ts',
       'e2e/**/*.test.ts',
     ],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     // Two cores: forks share them with the chain and trainers that some tests start.
     maxWorkers: 2,
   },

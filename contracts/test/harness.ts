@@ -16,7 +16,7 @@ import { AccountSender } from '../../packages/adapters/src/evm/contracts/transac
 import config from '../hardhat.config.ts';
 
 export const ether = 10n ** 18n;
-export const minStakeWei = ether;
+export const minStakeWei = 1n * ether;
 export const zeroRoot = `0x${'00'.repeat(32)}` as Root;
 const ACCOUNTS = 12;
 

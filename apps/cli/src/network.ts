@@ -2,7 +2,6 @@
  * A network on this machine: keys, chain, contracts, coordinator, validator. Shared by `up` and `demo`.
  */
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { addressOfKey, deployContracts, loadOrCreateAccountKey, loadOrCreateNodeKey } from '@muster/adapters';
 import type { Address } from '@muster/protocol';
 import { chainUrl, coordinatorUrl, type HomePaths, type Network, readNetwork, writeNetwork } from './home.ts';
@@ -12,7 +11,7 @@ import { awaitReport, Child, type ChildReport } from './supervise.ts';
 export interface NetworkOptions {
   readonly paths: HomePaths;
   readonly host: string;
-  /** 0 takes a free one; a home keeps the ports of its first start. */
+  /** 0 takes a free one; a home keeps the address and ports of its first start. */
   readonly coordinatorPort: number;
   readonly chainPort: number;
   readonly onReport: (report: ChildReport, child: Child) => void;
@@ -32,8 +31,9 @@ export async function startNetwork(options: NetworkOptions): Promise<RunningNetw
   const { paths } = options;
   const known = await readNetwork(paths);
   const accounts = known?.accounts ?? (await createAccounts(paths));
-  const chainPort = known?.chainPort ?? (options.chainPort || (await freePort(options.host)));
-  const coordinatorPort = known?.coordinatorPort ?? (options.coordinatorPort || (await freePort(options.host)));
+  const host = known?.host ?? options.host;
+  const chainPort = known?.chainPort ?? (options.chainPort || (await freePort(host)));
+  const coordinatorPort = known?.coordinatorPort ?? (options.coordinatorPort || (await freePort(host)));
   const started: Child[] = [];
   const start = async (name: string, childArguments: readonly string[], ready: string): Promise<Child> => {
     const seen = new Set<string>();
@@ -52,11 +52,7 @@ export async function startNetwork(options: NetworkOptions): Promise<RunningNetw
   };
   try {
     const genesis = [accounts.organizer, accounts.coordinator, accounts.validator];
-    const chain = await start(
-      'chain',
-      ['--host', options.host, '--port', String(chainPort), '--accounts', genesis.join()],
-      'chain.listening',
-    );
+    const chain = await start('chain', ['--host', host, '--port', String(chainPort), '--accounts', genesis.join()], 'chain.listening');
     const network = known ?? (await deploy(options, accounts, chainPort, coordinatorPort));
     const coordinator = await start('coordinator', [], 'coordinator.listening');
     const validator = await start('validator', [], 'node.ready');
@@ -82,12 +78,18 @@ async function deploy(
   const { paths, host } = options;
   const privateKey = await loadOrCreateAccountKey(paths.key('organizer.account'));
   const draft = { version: 1, chainId, host, chainPort, coordinatorPort, accounts };
-  const { contracts } = await deployContracts({ rpcUrl: chainUrl({ ...draft, contracts: noContracts }), privateKey });
+  const { contracts } = await deployContracts({
+    rpcUrl: chainUrl({ ...draft, contracts: noContracts }),
+    privateKey,
+    slashReceiver: burnAddress,
+  });
   const network: Network = { ...draft, contracts };
   await writeNetwork(paths, network);
   return network;
 }
 
+/** Slashed stakes are credited here: nobody who judges may gain. */
+const burnAddress = `0x${'0'.repeat(36)}dead` as Address;
 const zeroAddress = `0x${'0'.repeat(40)}` as Address;
 const noContracts: Network['contracts'] = {
   nodeCertRegistry: zeroAddress,
@@ -107,5 +109,3 @@ async function freePort(host: string): Promise<number> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
-
-export const validatorHome = (paths: HomePaths): string => join(paths.root, 'validator');

@@ -52,7 +52,12 @@ export interface CoordinatorOptions {
   readonly organizers: readonly NodeId[];
   /** Wei given once to an account that joins, so that it can stake; 0 where accounts bring their own. */
   readonly grantWei: bigint;
+  /** What one node may store here within an hour. */
+  readonly uploadBytesPerHour: number;
 }
+
+/** How many refusals `GET /v1/refusals` shows. */
+const shownRefusals = 200;
 
 interface Presence {
   readonly role: NodeRole;
@@ -75,6 +80,7 @@ export class Coordinator {
   readonly #registered = new Map<NodeId, ChainNode>();
   #following: Promise<void> | null = null;
   #nextPass: Promise<void> | null = null;
+  readonly #uploads = new Map<NodeId, { readonly sinceMs: number; bytes: number }>();
   readonly #verifiedUpdates = new Map<string, string>();
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
 
@@ -302,7 +308,7 @@ export class Coordinator {
     return this.#options.organizers.includes(node) || (await this.#standing(node)) !== null;
   }
 
-  /** Records a refused request; see `muster job show --refused`. */
+  /** Records a refused request; `GET /v1/refusals` shows the newest. */
   async recordRefusal(refused: {
     readonly code: ErrorCode;
     readonly node: NodeId | null;
@@ -487,7 +493,39 @@ export class Coordinator {
       'jobs/:job': async ({ job }) => await this.#detail(this.#runner(jobIdText(job, 'job'))),
       nodes: async () => ({ nodes: [...this.#presence].map(([node, { role, lastSeenMs }]) => ({ node, role, lastSeenMs })) }),
       verdicts: async () => ({ tasks: this.#wantedVerdicts() }),
+      refusals: async () => ({ refusals: await this.#newestRefusals() }),
     };
+  }
+
+  async #newestRefusals(): Promise<unknown[]> {
+    const { log } = this.#options;
+    const newest: unknown[] = [];
+    for (let after = 0; ;) {
+      const entries = await log.read('refusals', after, 1000);
+      if (entries.length === 0) return newest.slice(-shownRefusals);
+      for (const { bytes, timeMs, sequence } of entries) {
+        newest.push({ timeMs, ...(decodeCanonical(bytes) as object) });
+        after = sequence;
+      }
+      newest.splice(0, Math.max(0, newest.length - shownRefusals));
+    }
+  }
+
+  /** Throws QUOTA_EXCEEDED when `node` has stored more than its share within an hour. */
+  admitUpload(node: NodeId, bytes: number): void {
+    const { scheduler, uploadBytesPerHour } = this.#options;
+    const now = scheduler.now();
+    const known = this.#uploads.get(node);
+    const current = known !== undefined && now - known.sinceMs < 3_600_000 ? known : { sinceMs: now, bytes: 0 };
+    if (current.bytes + bytes > uploadBytesPerHour) {
+      throw new MusterError('QUOTA_EXCEEDED', `${current.bytes} bytes stored within this hour, at most ${uploadBytesPerHour} in an hour`, {
+        node,
+        bytes: current.bytes + bytes,
+        maxBytes: uploadBytesPerHour,
+      });
+    }
+    current.bytes += bytes;
+    this.#uploads.set(node, current);
   }
 
   #summary({ state }: JobRunner): Record<string, unknown> {

@@ -80,6 +80,11 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
   const takeLoop = (): LoopingProgram =>
     idleLoops.pop() ?? prepareLoop(executor, programs.trainStep, model.parameters.length + model.slots.length);
   const seed = hexToBytes(spec.seed);
+  if (train.records >= 2 ** 24) {
+    throw new MusterError('JOB_INVALID', `${train.records} training records: float32 counts weights exactly up to 2^24`, {
+      dataset: spec.dataset,
+    });
+  }
   const shards = splitRecords(spec.split, train.classes(), train.records, spec.tasks, seed);
   const batchSize = model.batch.x.shape[0] ?? 0;
   checkFit(model, train, spec);

@@ -45,7 +45,8 @@ const settledErrors = new Set([
   'JobNotRunning',
   'NodeNotActive',
   'NodeNotInSlot',
-  'RoundNotCurrent',
+  'RoundNotAssigned',
+  'RoundOutOfOrder',
 ]);
 
 export class Trainer {

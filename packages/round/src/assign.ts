@@ -19,7 +19,6 @@ import {
   MusterError,
   type NodeId,
   type Root,
-  sha256,
 } from '@muster/protocol';
 
 export interface DrawInputs {
@@ -133,9 +132,4 @@ export function checkAssignment(
 /** Salt of a commitment: secret to the node, the same after a restart. */
 export function saltLabel(job: JobId, round: number, task: number, slot: number): string {
   return `salt/${job}/${round}/${task}/${slot}`;
-}
-
-/** 32-byte id of the model that `job` trains, in the ModelRegistry. */
-export function modelIdOf(specCid: Root, owner: string): Root {
-  return bytesToHex(sha256(hexToBytes(`${specCid}${owner.slice(2)}`))) as Root;
 }

@@ -1,7 +1,7 @@
 /**
  * The job machine: `stepJob(state, event, {now}) → {state, effects}`, without I/O, clock or randomness of its own.
  *
- * Coordinator, simulator and auditor run this same function; a crash is a replay of the recorded events. Events that no
+ * Coordinator and simulator run this same function; a crash is a replay of the recorded events. Events that no
  * longer apply (a late commitment, an old round) change nothing. `docs/spec/10-rounds.md` draws the states.
  */
 import type { JobId, JobSpec, NodeId } from '@muster/protocol';

@@ -18,7 +18,6 @@ import {
   checkAssignment,
   drawAssignment,
   type DrawInputs,
-  modelIdOf,
   nodeSetRoot,
   saltLabel,
   substituteOrder,
@@ -243,10 +242,6 @@ describe('a commitment', () => {
       saltLabel(root(2) as string as typeof job, 1, 11, 1),
     ];
     expect(new Set(labels).size).toBe(4);
-  });
-
-  it('has a model id that depends on spec and owner', () => {
-    expect(new Set([modelIdOf(root(1), '0x01'), modelIdOf(root(2), '0x01'), modelIdOf(root(1), '0x02')]).size).toBe(3);
   });
 });
 

@@ -72,7 +72,8 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
     case 'round.aggregated': {
       const accuracy = fields['accuracy'];
       const score = typeof accuracy === 'number' ? `, accuracy ${(100 * accuracy).toFixed(2)} %` : '';
-      return `  ${round}: ${number(fields['tasks'])} updates averaged, loss ${Number(fields['loss']).toFixed(4)}${score}`;
+      const loss = fields['accuracy'] === null ? ' (no held-out records to evaluate)' : `, loss ${Number(fields['loss']).toFixed(4)}`;
+      return `  ${round}: ${number(fields['tasks'])} updates averaged${loss}${score}`;
     }
     case 'submission.refused':
       return `  refused: ${String(fields['code'])} ${typeof fields['kind'] === 'string' ? fields['kind'] : ''} ${node}`;

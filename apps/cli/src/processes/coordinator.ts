@@ -61,6 +61,7 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
     pollMs: 200,
     organizers: [organizer.node],
     grantWei,
+    uploadBytesPerHour: 4 * 1024 ** 3,
   });
   const server = await createServer({
     network: networkName(network.chainId, network.contracts.proofOfCompute),
@@ -71,6 +72,7 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
     host: network.host,
     port: network.coordinatorPort,
     authorize: (node) => coordinator.authorize(node),
+    admitUpload: (node, bytes) => coordinator.admitUpload(node, bytes),
     signedRoutes: coordinator.signedRoutes(),
     publicRoutes: {
       ...coordinator.publicRoutes(),
