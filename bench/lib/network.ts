@@ -170,6 +170,7 @@ export async function openNetwork(plan: NetworkPlan): Promise<BenchNetwork> {
     pollMs: coordinatorPollMs,
     organizers: [],
     grantWei: 0n,
+    uploadBytesPerHour: 2 ** 40,
   });
   coordinator.onChange((_, data) => {
     changes.push({ change: (data as { readonly change: string }).change, at: performance.now() });

@@ -270,6 +270,13 @@ export class Coordinator {
     const { job, spec, status, round } = runner.state;
     const data = { job, name: spec.name, status, round: round?.round ?? null, phase: round?.phase ?? null, change: event.type };
     for (const listener of this.#listeners) listener('job', data);
+    if (
+      status === 'running' &&
+      round?.phase === 'gather' &&
+      (event.type === 'nodeAbsent' || event.type === 'nodePresent' || event.type === 'checkpointAdded' || event.type === 'prepared')
+    ) {
+      report('job.waiting', { job, round: round.round, present: runner.state.trainers.length, needed: spec.minimumNodes });
+    }
     switch (event.type) {
       case 'roundAssigned':
         report('round.assigned', { job, round: event.round, nodes: round?.nodes.length ?? 0, tasks: event.tasks.length });

@@ -251,6 +251,8 @@ async function findOrSubmit(
     tasks: plan.tasks,
     redundancy: plan.redundancy,
     localSteps: plan.steps,
+    commitTimeoutMs: 30_000,
+    revealTimeoutMs: 20_000,
     split,
   });
   const { coordinator, validator } = network.accounts;

@@ -65,6 +65,8 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
       return `  ${round}: ${number(fields['tasks'])} tasks to ${number(fields['nodes'])} nodes`;
     case 'task.reassigned':
       return `  ${round}: task ${number(fields['task'])} slot ${number(fields['slot'])} goes to ${node}`;
+    case 'job.waiting':
+      return `  ${round}: waiting for trainers, ${number(fields['present'])} of ${number(fields['needed'])} present`;
     case 'verdict.replayed':
       return `  ${round}: results of task ${number(fields['task'])} differ; the validator's verdict is replayed and holds`;
     case 'node.slashed':
