@@ -11,7 +11,12 @@ export interface CallRequest {
   readonly to: Address | null;
   readonly data: Hex;
   readonly valueWei: bigint;
+  /** Gas limit that is always enough, where that is known: saves the estimate on chains whose gas is free. */
+  readonly knownGas?: bigint;
 }
+
+/** For commit and reveal, the calls that every slot makes: about 150 k of gas, and 1.5 k for each level of the proof. */
+const slotCallGas = 600_000n;
 
 /** Node roles in the order of the contract's `NodeRole`. */
 export const nodeRoles = ['trainer', 'validator', 'aggregator', 'storage', 'inference'] as const satisfies readonly NodeRole[];
@@ -20,6 +25,7 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
   const registry = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.nodeCertRegistry, data, valueWei });
   const jobs = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.jobManager, data, valueWei });
   const compute = (data: Hex): CallRequest => ({ to: contracts.proofOfCompute, data, valueWei: 0n });
+  const slotCall = (data: Hex): CallRequest => ({ ...compute(data), knownGas: slotCallGas });
   const models = (data: Hex): CallRequest => ({ to: contracts.modelRegistry, data, valueWei: 0n });
 
   switch (call.call) {
@@ -53,7 +59,7 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
     }
     case 'commit': {
       const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.commitment, call.proof] as const;
-      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'commit', args }));
+      return slotCall(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'commit', args }));
     }
     case 'closeCommits': {
       const args = [call.job, BigInt(call.round), call.task] as const;
@@ -69,7 +75,7 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
       };
       const { job, round, task, slot, node, salt, resultRoot, resultCid } = call;
       const args = [job, BigInt(round), task, slot, node, salt, resultRoot, resultCid, proof] as const;
-      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reveal', args }));
+      return slotCall(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reveal', args }));
     }
     case 'convict': {
       const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.verdictCid, call.evidence] as const;

@@ -11,7 +11,12 @@ import { nodeRoles } from './calls.ts';
 
 const contractsAbi = [...nodeCertRegistryAbi, ...aiJobManagerAbi, ...proofOfComputeAbi, ...modelRegistryAbi] as const;
 
-const selectors = new Set<string>(contractsAbi.filter((entry) => entry.type === 'event').map((entry) => toEventSelector(entry)));
+type ContractEvent = Extract<(typeof contractsAbi)[number], { readonly type: 'event' }>;
+
+/** Events by selector: decoding with the joined ABI would hash every event's signature for every log. */
+const eventsBySelector = new Map<string, ContractEvent>(
+  contractsAbi.filter((entry) => entry.type === 'event').map((entry) => [toEventSelector(entry), entry]),
+);
 
 /** The parts of a log that decoding needs. */
 export interface RawLog {
@@ -36,8 +41,9 @@ const slotOf = (args: SlotArguments) => ({ job: job(args.job), round: Number(arg
 /** The event in a log of one of the contracts, or null where it is none of Muster's. */
 export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
   const [selector, ...rest] = log.topics;
-  if (selector === undefined || !selectors.has(selector)) return null;
-  const decoded = decodeEventLog({ abi: contractsAbi, topics: [selector, ...rest], data: log.data });
+  const item = selector === undefined ? undefined : eventsBySelector.get(selector);
+  if (selector === undefined || item === undefined) return null;
+  const decoded = decodeEventLog({ abi: [item], topics: [selector, ...rest], data: log.data });
   switch (decoded.eventName) {
     case 'NodeRegistered': {
       const { args } = decoded;

@@ -56,23 +56,29 @@ export class AccountSender {
     throw new MusterError('CHAIN_REVERTED', `${action} refused: others keep using the account's nonces`, { error: 'NonceTaken' });
   }
 
-  /** Estimates, which finds a revert without spending anything, and signs with the account's next nonce. */
+  /**
+   * Estimates, which finds a revert without spending anything, and signs with the account's next nonce. Where gas is free and a
+   * sufficient limit is known nothing is estimated: a revert then shows in the block.
+   */
   private async sign(action: string, request: CallRequest): Promise<Hex> {
     const { client } = this.connection;
     const { address } = this.account;
     const call = { from: address, data: request.data, value: toHex(request.valueWei), ...(request.to === null ? {} : { to: request.to }) };
-    // "pending", because the newest block's time may be long past on a chain that is idle.
-    const [estimated, nonce, block] = await Promise.all([
-      ask(action, () => client.request({ method: 'eth_estimateGas', params: [call, 'pending'] })),
+    const [nonce, block] = await Promise.all([
       ask(action, () => client.request({ method: 'eth_getTransactionCount', params: [address, 'pending'] })),
       ask(action, () => client.request({ method: 'eth_getBlockByNumber', params: ['latest', false] })),
     ]);
     if (block === null) throw unreachable(action, new Error('no newest block'));
     const baseFee = BigInt(block.baseFeePerGas ?? '0x0');
     const maxPriorityFeePerGas = baseFee === 0n ? 0n : await this.priorityFee();
+    // "pending", because the newest block's time may be long past on a chain that is idle.
+    const estimated =
+      baseFee === 0n && request.knownGas !== undefined
+        ? request.knownGas
+        : BigInt(await ask(action, () => client.request({ method: 'eth_estimateGas', params: [call, 'pending'] })));
     // Headroom for what others change between the estimate and the block; unused gas costs nothing. The odd rest keeps two equal calls,
     // signed in two processes with the same nonce, from being one transaction that both take for theirs.
-    const wanted = (BigInt(estimated) * 13n) / 10n + 50_000n + BigInt(randomInt(65_536));
+    const wanted = (estimated * 13n) / 10n + 50_000n + BigInt(randomInt(65_536));
     const gas = wanted < BigInt(block.gasLimit) ? wanted : BigInt(block.gasLimit);
     return this.account.signTransaction({
       type: 'eip1559',
