@@ -36,19 +36,22 @@ export function homePaths(path: string): HomePaths {
   };
 }
 
+/** Addresses of the five contracts. */
+export const contractsSchema = struct({
+  nodeCertRegistry: addressText,
+  jobManager: addressText,
+  proofOfCompute: addressText,
+  modelRegistry: addressText,
+  faultVerifier: addressText,
+});
+
 const networkSchema = struct({
   version: integer(1, 1),
   chainId: integer(1),
   host: text(255),
   chainPort: integer(1, 65_535),
   coordinatorPort: integer(1, 65_535),
-  contracts: struct({
-    nodeCertRegistry: addressText,
-    jobManager: addressText,
-    proofOfCompute: addressText,
-    modelRegistry: addressText,
-    faultVerifier: addressText,
-  }),
+  contracts: contractsSchema,
   accounts: struct({ organizer: addressText, coordinator: addressText, validator: addressText }),
 });
 export type Network = Infer<typeof networkSchema>;

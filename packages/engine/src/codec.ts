@@ -29,6 +29,7 @@ import {
   type TensorData,
   type TensorType,
 } from './program.ts';
+import { dataOver } from './digest.ts';
 import { elementCount, maxArity, maxElements, maxRank } from './shapes.ts';
 
 /** Largest encoded program. */
@@ -53,19 +54,7 @@ function dataToBytes(tensor: Tensor): Uint8Array {
 }
 
 function dataFromBytes(dtype: DType, bytes: Uint8Array): TensorData {
-  const { buffer } = littleEndianCopy(bytes, wordBytes[dtype]);
-  switch (dtype) {
-    case 'float32':
-      return new Float32Array(buffer);
-    case 'int32':
-      return new Int32Array(buffer);
-    case 'uint32':
-      return new Uint32Array(buffer);
-    case 'bool':
-      return new Uint8Array(buffer);
-    default:
-      throw new MusterError('INTERNAL', `no storage for ${String(dtype satisfies never)}`);
-  }
+  return dataOver(dtype, littleEndianCopy(bytes, wordBytes[dtype]).buffer);
 }
 
 /**

@@ -69,7 +69,8 @@ export function tensorFromBytes(type: TensorType, bytes: Uint8Array): Tensor {
   return { dtype, shape: [...shape], data: dataOver(dtype, buffer) };
 }
 
-function dataOver(dtype: DType, buffer: ArrayBuffer): TensorData {
+/** The typed array of `dtype` over `buffer`. */
+export function dataOver(dtype: DType, buffer: ArrayBuffer): TensorData {
   switch (dtype) {
     case 'float32':
       return new Float32Array(buffer);

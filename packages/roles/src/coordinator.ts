@@ -4,20 +4,16 @@
  * It is not trusted with results: every assignment, acceptance and aggregation it makes can be recomputed from chain and store.
  * It holds the jobs' clocks and chooses substitutes; docs/spec/10-rounds.md says what that lets it do.
  */
-import { type Executor, stateRoot } from '@muster/engine';
+import type { Executor } from '@muster/engine';
 import type { BlobStore, ChainEvent, ChainNode, ChainWriter, EventLog, NodeRole } from '@muster/ports';
 import {
   type Address,
-  type CidText,
-  cidText,
   decodeCanonical,
   decodeLinked,
-  digestOf,
   encodeCanonical,
   type Envelope,
   type ErrorCode,
   type ErrorDetails,
-  integer,
   type JobId,
   jobIdText,
   MusterError,
@@ -25,17 +21,16 @@ import {
   objectKinds,
   oneOf,
   struct,
-  type TaskResult,
   text,
-  type Verdict,
 } from '@muster/protocol';
-import { type JobEvent, outcomeRoot, type ReadBlock, summarize } from '@muster/round';
-import { readAssignment } from './assignments.ts';
+import type { JobEvent, ReadBlock } from '@muster/round';
 import { performDuty } from './coordinator-duties.ts';
 import { ChainHistory, objectCid } from './history.ts';
 import { JobRunner } from './job-runner.ts';
-import { drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
+import { reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
+import { Submissions } from './submissions.ts';
+import { detailOf, newestRefusals, summaryOf, wantedVerdicts } from './views.ts';
 
 export interface CoordinatorOptions {
   readonly chain: ChainWriter;
@@ -56,17 +51,11 @@ export interface CoordinatorOptions {
   readonly uploadBytesPerHour: number;
 }
 
-/** How many refusals `GET /v1/refusals` shows. */
-const shownRefusals = 200;
-
 interface Presence {
   readonly role: NodeRole;
   lastSeenMs: number;
 }
 
-const place = { job: jobIdText, round: integer(0, 0xffff_ffff), task: integer(0, 0xffff_ffff) };
-const resultBody = struct({ ...place, slot: integer(0, 0xffff_ffff), resultCid: cidText });
-const verdictBody = struct({ ...place, verdictCid: cidText, evidence: text(4096, /^0x([0-9a-f]{2})*$/) });
 const helloBody = struct({ role: oneOf('trainer', 'validator') });
 const fundBody = struct({ account: text(42, /^0x[0-9a-f]{40}$/) });
 
@@ -81,13 +70,25 @@ export class Coordinator {
   #following: Promise<void> | null = null;
   #nextPass: Promise<void> | null = null;
   readonly #uploads = new Map<NodeId, { readonly sinceMs: number; bytes: number }>();
-  readonly #verifiedUpdates = new Map<string, string>();
+  readonly #submissions: Submissions;
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
 
   constructor(options: CoordinatorOptions) {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.blobs);
+    const { chain, scheduler, report } = options;
+    this.#submissions = new Submissions({
+      chain,
+      scheduler,
+      report,
+      history: this.#history,
+      read: this.#read,
+      followChain: () => this.#followChain(),
+      runner: (job) => this.#runner(job),
+      material: (job) => this.#material(job),
+      requireStanding: (node) => this.#requireStanding(node),
+    });
   }
 
   /** Restores recorded jobs and works until the signal aborts. */
@@ -305,8 +306,8 @@ export class Coordinator {
     return {
       hello: (envelope) => this.#hello(envelope),
       fund: (envelope) => this.#fund(envelope),
-      result: (envelope) => this.#result(envelope),
-      verdict: (envelope) => this.#verdict(envelope),
+      result: (envelope) => this.#submissions.result(envelope),
+      verdict: (envelope) => this.#submissions.verdict(envelope),
     };
   }
 
@@ -376,115 +377,6 @@ export class Coordinator {
     return { grantedWei: grantWei.toString() };
   }
 
-  async #result({ node, body }: Envelope): Promise<unknown> {
-    const { job, round, task, slot, resultCid } = resultBody(body, 'result');
-    await this.#requireStanding(node);
-    await this.#followChain();
-    const runner = this.#runner(job);
-    const current = runner.state.round;
-    if (current === null || current.round !== round)
-      throw new MusterError('SUBMISSION_LATE', `round ${round} takes no submissions`, { job, round });
-    const taskState = current.tasks[task];
-    if (taskState === undefined) throw new MusterError('TASK_UNKNOWN', `round ${round} has no task ${task}`, { job, round, task });
-    const slotState = taskState.slots[slot];
-    if (slotState === undefined || slotState.node !== node) {
-      throw new MusterError('TASK_NOT_ASSIGNED', `slot ${slot} of task ${task} is not this node's`, { job, round, task, slot, node });
-    }
-    if (slotState.opened !== null)
-      throw new MusterError('SUBMISSION_DUPLICATE', 'this slot was already submitted', { job, round, task, slot });
-    if (slotState.phase === 'working')
-      throw new MusterError('COMMITMENT_MISSING', 'nothing was committed for this slot', { job, round, task, slot });
-    if (taskState.phase === 'commit' || taskState.phase === 'closing') {
-      throw new MusterError('STATE_CONFLICT', 'commits are still open: submit after the reveal opens', { job, round, task, slot });
-    }
-    if (taskState.phase !== 'reveal' && taskState.phase !== 'judge') {
-      throw new MusterError('SUBMISSION_LATE', `task ${task} takes no submissions`, { job, round, task, slot });
-    }
-    const result = decodeLinked(objectKinds.taskResult, await this.#read(resultCid));
-    await this.#checkResult(job, result, { job, round, task, slot, node });
-    const opened = { resultRoot: result.resultRoot, resultCid, outcome: summarize(result.outcome) };
-    await runner.apply({ type: 'opened', round, task, slot, node, result: opened });
-    return { accepted: true };
-  }
-
-  /** Throws RESULT_ROOT_MISMATCH unless `result` is for `expected` and the objects it links open its root. */
-  async #checkResult(job: JobId, result: TaskResult | Verdict, expected: Readonly<Record<string, string | number>>): Promise<void> {
-    for (const [field, value] of Object.entries(expected)) {
-      const found = (result as unknown as Record<string, unknown>)[field];
-      if (found !== value)
-        throw new MusterError('RESULT_ROOT_MISMATCH', `the result's ${field} is ${String(found)}, expected ${value}`, {
-          field,
-          ...expected,
-        });
-    }
-    if (outcomeRoot(result.outcome) !== result.resultRoot) {
-      throw new MusterError('RESULT_ROOT_MISMATCH', 'the outcome does not give the result root', { resultRoot: result.resultRoot });
-    }
-    if (result.outcome.kind === 'fault') return;
-    const { update, slotState, updateRoot } = result.outcome;
-    if ((await this.#updateRoot(job, update, slotState)) !== updateRoot) {
-      throw new MusterError('RESULT_ROOT_MISMATCH', 'the update in the store does not give the update root', { update, updateRoot });
-    }
-  }
-
-  async #updateRoot(job: JobId, update: CidText, slotState: CidText | null): Promise<string> {
-    const label = `${update}/${slotState ?? ''}`;
-    const known = this.#verifiedUpdates.get(label);
-    if (known !== undefined) return known;
-    const material = await this.#material(job);
-    const tensors = await material.update(update);
-    const root = stateRoot([...tensors, ...(slotState === null ? [] : await material.slotState(slotState))]);
-    if (this.#verifiedUpdates.size > 10_000) this.#verifiedUpdates.clear();
-    this.#verifiedUpdates.set(label, root);
-    return root;
-  }
-
-  async #verdict({ node, body }: Envelope): Promise<unknown> {
-    const { job, round, task, verdictCid, evidence } = verdictBody(body, 'verdict');
-    const { report, scheduler, chain } = this.#options;
-    const standing = await this.#requireStanding(node);
-    await this.#followChain();
-    const runner = this.#runner(job);
-    const record = this.#history.jobs.get(job);
-    const roundRecord = record?.rounds.get(round);
-    if (record === undefined || standing.role !== 'validator' || standing.operator !== record.submitted.validator) {
-      throw new MusterError('TASK_NOT_ASSIGNED', 'this node is not the validator that the job names', { job, node });
-    }
-    if (runner.state.round?.round !== round || runner.state.round.tasks[task]?.phase !== 'judge' || roundRecord === undefined) {
-      throw new MusterError('SUBMISSION_LATE', 'this task does not wait for a verdict', { job, round, task });
-    }
-    const verdict = decodeLinked(objectKinds.verdict, await this.#read(verdictCid));
-    await this.#checkResult(job, verdict, { job, round, task, validator: node });
-    const statement = { job, round, task, resultRoot: verdict.resultRoot, verdictCid: digestOf(verdictCid) };
-    if (!(await chain.proves(statement, evidence as `0x${string}`))) {
-      throw new MusterError('SIGNATURE_INVALID', 'the evidence does not prove the verdict to the contract', { job, round, task });
-    }
-    // Nobody is slashed on a signature alone: the verdict is replayed here, as any auditor will.
-    const material = await this.#material(job);
-    const assignment = await readAssignment(record, roundRecord, material, this.#read);
-    const base = await material.parameters(assignment.base);
-    const carried = assignment.tasks[task]?.slotState ?? null;
-    const replayed = await drive(
-      material.execute(round, task, base, carried === null ? null : await material.slotState(carried)),
-      scheduler,
-    );
-    if (replayed.resultRoot !== verdict.resultRoot) {
-      throw new MusterError('AUDIT_FAILED', `replay of task ${task} gives ${replayed.resultRoot}, the verdict says ${verdict.resultRoot}`, {
-        job,
-        round,
-        task,
-      });
-    }
-    report('verdict.replayed', { job, round, task, resultRoot: verdict.resultRoot });
-    await runner.apply({
-      type: 'verdict',
-      round,
-      task,
-      verdict: { resultRoot: verdict.resultRoot, verdictCid, evidence: evidence as `0x${string}`, outcome: summarize(verdict.outcome) },
-    });
-    return { accepted: true };
-  }
-
   #runner(job: JobId): JobRunner {
     const runner = this.#runners.get(job);
     if (runner === undefined) throw new MusterError('JOB_UNKNOWN', `no job ${job} here`, { job });
@@ -496,26 +388,12 @@ export class Coordinator {
   /** Handlers of `GET /v1/<path>`. */
   publicRoutes(): Record<string, (params: Readonly<Record<string, string>>) => Promise<unknown>> {
     return {
-      jobs: async () => ({ jobs: [...this.#runners.values()].map((runner) => this.#summary(runner)) }),
-      'jobs/:job': async ({ job }) => await this.#detail(this.#runner(jobIdText(job, 'job'))),
+      jobs: async () => ({ jobs: [...this.#runners.values()].map((runner) => summaryOf(runner)) }),
+      'jobs/:job': async ({ job }) => await detailOf(this.#runner(jobIdText(job, 'job')), this.#read),
       nodes: async () => ({ nodes: [...this.#presence].map(([node, { role, lastSeenMs }]) => ({ node, role, lastSeenMs })) }),
-      verdicts: async () => ({ tasks: this.#wantedVerdicts() }),
-      refusals: async () => ({ refusals: await this.#newestRefusals() }),
+      verdicts: async () => ({ tasks: wantedVerdicts(this.#runners.values()) }),
+      refusals: async () => ({ refusals: await newestRefusals(this.#options.log) }),
     };
-  }
-
-  async #newestRefusals(): Promise<unknown[]> {
-    const { log } = this.#options;
-    const newest: unknown[] = [];
-    for (let after = 0; ;) {
-      const entries = await log.read('refusals', after, 1000);
-      if (entries.length === 0) return newest.slice(-shownRefusals);
-      for (const { bytes, timeMs, sequence } of entries) {
-        newest.push({ timeMs, ...(decodeCanonical(bytes) as object) });
-        after = sequence;
-      }
-      newest.splice(0, Math.max(0, newest.length - shownRefusals));
-    }
   }
 
   /** Throws QUOTA_EXCEEDED when `node` has stored more than its share within an hour. */
@@ -533,55 +411,5 @@ export class Coordinator {
     }
     current.bytes += bytes;
     this.#uploads.set(node, current);
-  }
-
-  #summary({ state }: JobRunner): Record<string, unknown> {
-    const { job, spec, status, round, base, trainers, slashed, replaced } = state;
-    return {
-      job,
-      name: spec.name,
-      state: status,
-      round: round?.round ?? spec.rounds,
-      rounds: spec.rounds,
-      phase: round?.phase ?? null,
-      trainers: trainers.length,
-      slashed,
-      replaced,
-      model: base?.parameters ?? null,
-      checkpoint: base?.checkpoint ?? null,
-    };
-  }
-
-  async #detail(runner: JobRunner): Promise<Record<string, unknown>> {
-    const { state } = runner;
-    const checkpoints = [];
-    for (let cid = state.base?.checkpoint ?? null; cid !== null;) {
-      const checkpoint = decodeLinked(objectKinds.checkpoint, await this.#read(cid));
-      const { round, evaluation, tasks, previous } = checkpoint;
-      const accuracy = evaluation.records === 0 ? null : evaluation.correct / evaluation.records;
-      checkpoints.unshift({ round, checkpoint: cid, model: checkpoint.parameters, loss: evaluation.loss, accuracy, tasks: tasks.length });
-      cid = previous;
-    }
-    const tasks = state.round?.tasks.map(({ phase, slots }) => ({
-      phase,
-      slots: slots.map((slot) => ({
-        node: slot.node,
-        phase: slot.phase,
-        opened: slot.opened !== null,
-        revealed: slot.revealedRoot !== null,
-        convicted: slot.convicted,
-      })),
-    }));
-    return { ...this.#summary(runner), spec: state.spec, checkpoints, tasks: tasks ?? [] };
-  }
-
-  #wantedVerdicts(): { job: JobId; round: number; task: number }[] {
-    return [...this.#runners.values()].flatMap(({ state: { job, round } }) =>
-      round === null
-        ? []
-        : round.tasks.flatMap((task, index) =>
-            task.phase === 'judge' && task.verdict === null ? [{ job, round: round.round, task: index }] : [],
-          ),
-    );
   }
 }

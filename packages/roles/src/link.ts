@@ -59,3 +59,14 @@ export function reasonOf(error: unknown): string {
   if (error instanceof MusterError) return `${error.code}: ${error.message}`;
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Takes turns until the signal aborts, sleeping `pollMs` after a turn that found nothing to do. */
+export async function takeTurns(
+  { scheduler, signal, pollMs }: { readonly scheduler: Scheduler; readonly signal: StopSignal; readonly pollMs: number },
+  turn: () => Promise<boolean>,
+): Promise<void> {
+  while (!signal.aborted) {
+    const busy = await turn();
+    if (!busy) await scheduler.sleep(pollMs, signal);
+  }
+}

@@ -10,7 +10,7 @@ import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, Must
 import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
 import { holderOf, readAssignment } from './assignments.ts';
 import { ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
-import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
+import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { type JobMaterial, MaterialCache } from './material.ts';
 import { proofDigests, signProof } from './proof.ts';
 
@@ -66,12 +66,8 @@ export class Trainer {
   }
 
   /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */
-  async run(): Promise<void> {
-    const { scheduler, signal, pollMs } = this.#options;
-    while (!signal.aborted) {
-      const busy = await this.turn();
-      if (!busy) await scheduler.sleep(pollMs, signal);
-    }
+  run(): Promise<void> {
+    return takeTurns(this.#options, () => this.turn());
   }
 
   /** Does at most one piece of work; false when there was none. Failures of the network are reported and retried next turn. */

@@ -10,7 +10,7 @@ import { digestOf, encodeLinked, integer, jobIdText, type JobId, list, MusterErr
 import type { ReadBlock } from '@muster/round';
 import { readAssignment } from './assignments.ts';
 import { ChainHistory, objectCid } from './history.ts';
-import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
+import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { MaterialCache } from './material.ts';
 
 export interface ValidatorOptions {
@@ -41,12 +41,8 @@ export class Validator {
     this.#materials = new MaterialCache(this.#read, options.executor);
   }
 
-  async run(): Promise<void> {
-    const { scheduler, signal, pollMs } = this.#options;
-    while (!signal.aborted) {
-      const busy = await this.turn();
-      if (!busy) await scheduler.sleep(pollMs, signal);
-    }
+  run(): Promise<void> {
+    return takeTurns(this.#options, () => this.turn());
   }
 
   /** Judges at most one task; false when none waits. */

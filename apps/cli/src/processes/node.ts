@@ -14,8 +14,9 @@ import {
 } from '@muster/adapters';
 import { createWasmExecutor } from '@muster/engine';
 import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
-import { addressText, integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
+import { integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
 import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';
+import { contractsSchema } from '../home.ts';
 import { createScheduler, type WakeableScheduler } from '../runtime.ts';
 
 export interface NodeProcessOptions {
@@ -35,13 +36,7 @@ export interface NodeProcessOptions {
 const chainAnswer = struct({
   chainPort: integer(1, 65_535),
   chainId: integer(1),
-  contracts: struct({
-    nodeCertRegistry: addressText,
-    jobManager: addressText,
-    proofOfCompute: addressText,
-    modelRegistry: addressText,
-    faultVerifier: addressText,
-  }),
+  contracts: contractsSchema,
   grantWei: text(80, /^[0-9]+$/),
 });
 
