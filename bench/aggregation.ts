@@ -1,5 +1,5 @@
 /** Rows on aggregation: FedAvg by the model's own programs against one JavaScript loop over Float32Arrays that gives the same bits. */
-import { type NamedType, type Tensor, wasmExecutor } from '../packages/engine/src/index.ts';
+import { type NamedType, prepareLoop, type Tensor, wasmExecutor } from '../packages/engine/src/index.ts';
 import { finishProgram, foldProgram } from '../packages/models/src/index.ts';
 import { FederatedAverage } from '../packages/round/src/index.ts';
 import { interleave, rateRow, type Row } from './lib/measure.ts';
@@ -49,7 +49,7 @@ function plainAverage(base: readonly Tensor[], updates: readonly (readonly Tenso
 
 async function aggregationRow({ name, parameters }: Shape, count: number, peers: Readonly<Record<string, string>>): Promise<Row> {
   const programs = {
-    fold: wasmExecutor.prepare(foldProgram('fold', parameters)),
+    fold: prepareLoop(wasmExecutor, foldProgram('fold', parameters), parameters.length),
     finish: wasmExecutor.prepare(finishProgram('finish', parameters)),
   };
   const base = tensors(parameters, 1);

@@ -93,7 +93,7 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
     spec,
     model,
     shardSizes: shards.map((shard) => shard.length),
-    aggregation: { fold: prepare('fold'), finish: prepare('finish') },
+    aggregation: { fold: prepareLoop(executor, programs.fold, model.parameters.length), finish: prepare('finish') },
     initialParameters: () => withNames(model.parameters, init.run([leafKeys(seed, model.parameters.length)])),
     parameters: (cid) => loadTensors(read, cid, model.parameters),
     update: (cid) => loadTensors(read, cid, model.parameters),

@@ -247,7 +247,10 @@ function decodeBack(value: object): unknown {
   return decodeCanonical(encodeLinked(value).bytes);
 }
 
-const programs = ({ program }: Prepared) => ({ fold: program('fold'), finish: program('finish') });
+const programs = ({ program, built }: Prepared) => ({
+  fold: prepareLoop(referenceExecutor, built.programs.fold, built.model.parameters.length),
+  finish: program('finish'),
+});
 
 const constant = ({ built }: Prepared, value: number): Tensor[] =>
   built.model.parameters.map((type) => ({
