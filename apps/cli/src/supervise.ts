@@ -30,6 +30,7 @@ export class Child {
   #process: ChildProcess | null = null;
   #stopping = false;
   #restarts = 0;
+  #ended = false;
   #startedAt = 0;
   #lastError = '';
 
@@ -43,6 +44,11 @@ export class Child {
 
   get processId(): number | null {
     return this.#process?.pid ?? null;
+  }
+
+  /** Whether it has ended and is not started again. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   get restarts(): number {
@@ -60,7 +66,7 @@ export class Child {
     this.#startedAt = Date.now();
     createInterface({ input: child.stdout }).on('line', (line) => this.#onLine(line));
     createInterface({ input: child.stderr }).on('line', (line) => {
-      if (line.trim() !== '') this.#lastError = line;
+      if (line.startsWith('error ')) this.#lastError = line;
     });
     child.once('exit', () => this.#onExit());
     child.once('error', (error) => {
@@ -84,6 +90,7 @@ export class Child {
     this.#process = null;
     const { restart, onEnd } = this.#options;
     if (this.#stopping || !restart) {
+      this.#ended = true;
       onEnd?.(this, this.#stopping);
       return;
     }
@@ -116,13 +123,16 @@ export class Child {
   }
 }
 
-/** Resolves when `child` reports `event`; rejects with what the child last complained about after `patienceMs`. */
+/**
+ * Resolves when `child` reports `event`. Rejects with what the child last complained about after `patienceMs`, or at once when it has
+ * ended for good.
+ */
 export function awaitReport(child: Child, seen: Set<string>, event: string, patienceMs: number): Promise<void> {
   const until = Date.now() + patienceMs;
   return new Promise((resolve, reject) => {
     const look = (): void => {
       if (seen.has(event)) return resolve();
-      if (Date.now() >= until) {
+      if (child.ended || Date.now() >= until) {
         reject(new MusterError('INTERNAL', `the ${child.name} process did not start: ${child.lastError || 'no message'}`));
         return;
       }

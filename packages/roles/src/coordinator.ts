@@ -51,6 +51,9 @@ export interface CoordinatorOptions {
   readonly uploadBytesPerHour: number;
 }
 
+/** Beyond the presence timeout, how long a restarted coordinator waits for a node it knew, ms. */
+const returnGraceMs = 20_000;
+
 interface Presence {
   readonly role: NodeRole;
   lastSeenMs: number;
@@ -201,9 +204,9 @@ export class Coordinator {
     this.#runners.set(job, runner);
     await runner.restore();
     report('job.adopted', { job, name: runner.state.spec.name, round: runner.state.round?.round ?? 0 });
-    // Who was present before a restart has until the presence timeout to say so again.
+    // Who was present before a restart is given time to come back: a whole network may be starting again.
     for (const node of runner.state.trainers) {
-      if (!this.#presence.has(node)) this.#presence.set(node, { role: 'trainer', lastSeenMs: scheduler.now() });
+      if (!this.#presence.has(node)) this.#presence.set(node, { role: 'trainer', lastSeenMs: scheduler.now() + returnGraceMs });
     }
     for (const [node, { role }] of this.#presence) if (role === 'trainer') await runner.apply({ type: 'nodePresent', node });
     runner.start();
