@@ -40,6 +40,7 @@ export { installFastSha256, nodeSha256, systemClock, systemEntropy } from './nod
 export { openEventLog } from './sqlite/event-log.ts';
 export { openNonceStore } from './sqlite/nonce-store.ts';
 export { type NodeCaps, packCapabilities, unpackCapabilities } from './evm/contracts/capabilities.ts';
+export { verifyDeployment } from './evm/contracts/deployment.ts';
 export { connectAccount, type ConnectAccountOptions, connectChain, type ConnectChainOptions } from './evm/contracts/chain.ts';
 export type { ChainEndpoint, ConnectionOptions } from './evm/contracts/connection.ts';
 export { deployContracts, type DeployOptions } from './evm/contracts/deploy.ts';

@@ -96,7 +96,7 @@ export const errorCatalogue = {
   CHAIN_REVERTED: { status: 409, what: 'A contract refused the transaction.', do: 'See the contract error in the message.' },
   ROUTE_UNKNOWN: { status: 404, what: 'There is no such address here.', do: 'See docs/spec/07-transport.md for the routes.' },
   FORMAT_UNSUPPORTED: { status: 406, what: 'The store does not serve this format.', do: 'Ask for raw or car.' },
-  QUOTA_EXCEEDED: { status: 429, what: 'This node has stored as much as it may here.', do: 'Wait until the round ends.' },
+  QUOTA_EXCEEDED: { status: 429, what: 'This node has stored as much as it may here.', do: 'Wait for an hour.' },
   PEER_UNREACHABLE: { status: 503, what: 'The coordinator does not answer.', do: 'Check the address; it is retried.' },
   HOME_LOCKED: { status: 409, what: 'Another process uses this home folder.', do: 'Stop it or choose another --home.' },
   USAGE: { status: 400, what: 'The command line is wrong.', do: 'See --help.' },

@@ -83,7 +83,7 @@ export const jobSpecSchema = struct({
   commitTimeoutMs: integer(100, 86_400_000),
   revealTimeoutMs: integer(100, 86_400_000),
   verdictTimeoutMs: integer(100, 86_400_000),
-  /** After this time a round proceeds with its quorum, or is drawn again. */
+  /** After this time a round proceeds with its quorum, or ends without changing the model. */
   roundTimeoutMs: integer(100, 7 * 86_400_000),
 });
 export type JobSpec = Infer<typeof jobSpecSchema>;

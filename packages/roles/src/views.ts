@@ -30,7 +30,7 @@ export function summaryOf({ state }: JobRunner): Record<string, unknown> {
     job,
     name: spec.name,
     state: status,
-    round: round?.round ?? spec.rounds,
+    round: round?.round ?? (base === null ? 0 : spec.rounds),
     rounds: spec.rounds,
     phase: round?.phase ?? null,
     trainers: trainers.length,

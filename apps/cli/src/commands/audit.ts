@@ -10,6 +10,7 @@ import {
   installFastSha256,
   openFolderStore,
   openVerifiedChain,
+  verifyDeployment,
   verifySignature,
 } from '@muster/adapters';
 import { createWasmExecutor } from '@muster/engine';
@@ -101,7 +102,14 @@ async function openChain(paths: HomePaths, output: Output): Promise<OpenedChain>
     });
     output.event('audit.chain', { ...report }, null);
     const info = { chainId, contracts };
-    return { report, chain: await connectChain({ transport: inProcessTransport(chain), info }), close: () => chain.close() };
+    const transport = inProcessTransport(chain);
+    try {
+      await verifyDeployment({ transport }, info);
+      return { report, chain: await connectChain({ transport, info }), close: () => chain.close() };
+    } catch (error) {
+      await chain.close();
+      throw error;
+    }
   } finally {
     bar.stop();
   }

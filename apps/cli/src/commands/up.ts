@@ -68,7 +68,7 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
     case 'job.waiting':
       return `  ${round}: waiting for trainers, ${number(fields['present'])} of ${number(fields['needed'])} present`;
     case 'verdict.replayed':
-      return `  ${round}: results of task ${number(fields['task'])} differ; the validator's verdict is replayed and holds`;
+      return `  ${round}: task ${number(fields['task'])} had differing or too few results; the validator's verdict was replayed and holds`;
     case 'node.slashed':
       return `  ${round}: ${node} convicted for task ${number(fields['task'])}, stake slashed`;
     case 'round.aggregated': {

@@ -1,0 +1,55 @@
+/** Contracts at a network's addresses are this repository's, or an audit says which is not. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ChainInfo } from '@muster/ports';
+import type { Address } from '@muster/protocol';
+import {
+  addressOfKey,
+  deployContracts,
+  type EmbeddedChain,
+  inProcessTransport,
+  openEmbeddedChain,
+  systemClock,
+  verifyDeployment,
+} from '../src/index.ts';
+
+const privateKey = `0x${'11'.repeat(32)}` as const;
+
+describe('verifyDeployment', () => {
+  let chain: EmbeddedChain;
+  let info: ChainInfo;
+
+  beforeEach(async () => {
+    const accounts = [{ address: addressOfKey(privateKey), balanceWei: 10n ** 20n }];
+    chain = await openEmbeddedChain({ path: ':memory:', chainId: 4242, genesis: { accounts }, clock: systemClock, followMs: null });
+    info = await deployContracts({ transport: inProcessTransport(chain), privateKey });
+  });
+  afterEach(async () => await chain.close());
+
+  const verify = (contracts: Partial<ChainInfo['contracts']>): Promise<void> =>
+    verifyDeployment({ transport: inProcessTransport(chain) }, { ...info, contracts: { ...info.contracts, ...contracts } });
+
+  it('takes contracts that deployContracts made', async () => {
+    await expect(verify({})).resolves.toBeUndefined();
+  });
+
+  it('names an address at which no contract was created', async () => {
+    const nowhere = `0x${'77'.repeat(20)}` as Address;
+    await expect(verify({ modelRegistry: nowhere })).rejects.toMatchObject({
+      code: 'AUDIT_FAILED',
+      details: { object: `contract ${nowhere}` },
+    });
+  });
+
+  it('names a contract with other code', async () => {
+    const { faultVerifier, modelRegistry } = info.contracts;
+    await expect(verify({ faultVerifier: modelRegistry, modelRegistry: faultVerifier })).rejects.toMatchObject({ code: 'AUDIT_FAILED' });
+  });
+
+  it('names a contract that works with others than the network’s', async () => {
+    const second = await deployContracts({ transport: inProcessTransport(chain), privateKey });
+    await expect(verify({ faultVerifier: second.contracts.faultVerifier })).rejects.toMatchObject({
+      code: 'AUDIT_FAILED',
+      details: { problem: expect.stringContaining('instead of') },
+    });
+  });
+});
