@@ -99,7 +99,7 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
 export async function buildFrom(source: unknown, baseFolder: string): Promise<BuiltModel> {
   if (typeof source !== 'string') return await buildModel(decodeModelSpec(source));
   const path = resolve(baseFolder, source);
-  if (!/\.(?:[cm]?js|ts|mts)$/.test(path)) return await buildModel(decodeModelSpec(await readJson(path)));
+  if (!/\.(?:[cm]?js|ts|mts)$/.test(path)) return await buildModel(decodeModelSpec(await readJson(path, 'MODEL_INVALID')));
   await requireFile(path, 'MODEL_INVALID');
   const loaded = (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   const { definition, training } = loaded;
@@ -121,13 +121,13 @@ async function requireFile(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'):
   }
 }
 
-/** The JSON in a file. Throws JOB_INVALID naming the file and, where Node says it, the place. */
-export async function readJson(path: string): Promise<unknown> {
-  await requireFile(path, 'JOB_INVALID');
+/** The JSON in a file. Throws `code` naming the file and, where Node says it, the place. */
+export async function readJson(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'): Promise<unknown> {
+  await requireFile(path, code);
   try {
     return JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw new MusterError('JOB_INVALID', `${path} is not JSON: ${cause instanceof Error ? cause.message : ''}`, { file: path }, { cause });
+    throw new MusterError(code, `${path} is not JSON: ${cause instanceof Error ? cause.message : ''}`, { file: path }, { cause });
   }
 }
 

@@ -51,6 +51,8 @@ export interface CoordinatorOptions {
   readonly uploadBytesPerHour: number;
 }
 
+/** Refused requests without a valid signature that are recorded within a minute. */
+const unsignedRefusalsPerMinute = 100;
 /** Beyond the presence timeout, how long a restarted coordinator waits for a node it knew, ms. */
 const returnGraceMs = 20_000;
 
@@ -74,6 +76,7 @@ export class Coordinator {
   #nextPass: Promise<void> | null = null;
   readonly #uploads = new Map<NodeId, { readonly sinceMs: number; bytes: number }>();
   readonly #submissions: Submissions;
+  #unsigned = { sinceMs: 0, count: 0 };
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
 
   constructor(options: CoordinatorOptions) {
@@ -331,9 +334,16 @@ export class Coordinator {
       Object.entries(refused.details).map(([key, value]) => [key, typeof value === 'bigint' ? value.toString() : value]),
     );
     report('submission.refused', { ...refused, details });
+    if (refused.node === null && !this.#admitUnsigned(scheduler.now())) return;
     await log.append('refusals', scheduler.now(), [
       encodeCanonical({ code: refused.code, node: refused.node, kind: refused.kind, details }),
     ]);
+  }
+
+  /** Requests that nobody signed cost nothing to send: so many a minute are recorded. */
+  #admitUnsigned(nowMs: number): boolean {
+    if (nowMs - this.#unsigned.sinceMs >= 60_000) this.#unsigned = { sinceMs: nowMs, count: 0 };
+    return ++this.#unsigned.count <= unsignedRefusalsPerMinute;
   }
 
   async #standing(node: NodeId): Promise<ChainNode | null> {

@@ -61,7 +61,7 @@ export async function jobSubmit(context: Context, file: string): Promise<void> {
   const { paths, output } = context;
   installFastSha256();
   const path = resolve(file);
-  const job = decodeJobFile(await readJson(path), path);
+  const job = decodeJobFile(await readJson(path, 'JOB_INVALID'), path);
   const { network, client, chain } = await connectOrganizer(paths);
   const put = (bytes: Uint8Array, codec: 'raw' | 'dag-cbor'): Promise<CidText> => client.blobs.put(bytes, codec);
   const folder = dirname(path);

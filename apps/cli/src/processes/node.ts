@@ -17,7 +17,7 @@ import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
 import { integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
 import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';
 import { contractsSchema } from '../home.ts';
-import { createScheduler, type WakeableScheduler } from '../runtime.ts';
+import { createScheduler, untilDone, type WakeableScheduler } from '../runtime.ts';
 
 export interface NodeProcessOptions {
   /** Coordinator, `http://host:port`. */
@@ -53,8 +53,11 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<void>
   try {
     const key = await loadOrCreateNodeKey(join(home, 'node.key'));
     const privateKey = await loadOrCreateAccountKey(options.accountKey ?? join(home, 'operator.account'));
-    const asking = connectCoordinator({ url, key: null, network: '', patienceMs: 3_600_000 });
-    const answer = chainAnswer(await asking.get('chain'), 'chain');
+    const asking = connectCoordinator({ url, key: null, network: '', patienceMs: 3000 });
+    const unreachable = (error: unknown): void => report('coordinator.unreachable', { reason: reasonOf(error) });
+    const answered = await untilDone(() => asking.get('chain'), signal, unreachable);
+    if (answered === null) return;
+    const answer = chainAnswer(answered, 'chain');
     const info: ChainInfo = { chainId: answer.chainId, contracts: answer.contracts };
     const rpc = new URL(url);
     rpc.port = String(answer.chainPort);
