@@ -150,7 +150,7 @@ test('a model file that cannot be used is refused with its path', async () => {
   await writeFile(join(folder, 'empty.mjs'), 'export const nothing = 1;\n');
   await writeFile(join(folder, 'family.json'), '{"family": "forest"}');
   expect(await problemOf(() => buildFrom('absent.json', folder))).toMatchObject({
-    code: 'JOB_INVALID',
+    code: 'MODEL_INVALID',
     message: expect.stringContaining('absent.json') as string,
   });
   expect(await problemOf(() => buildFrom('absent.mjs', folder))).toMatchObject({
