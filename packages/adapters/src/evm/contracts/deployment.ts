@@ -64,7 +64,7 @@ export async function verifyDeployment(endpoint: ChainEndpoint, info: ChainInfo)
 function checkCreation(name: ContractName, address: Address, input: Hex, info: ChainInfo): void {
   const { abi, bytecode, given } = expected[name];
   if (!input.startsWith(bytecode)) throw foreign(name, address, 'it was created with other code than this repository’s');
-  const { args = [] } = decodeDeployData({ abi, bytecode, data: input });
+  const { args } = decodeDeployData({ abi, bytecode, data: input });
   for (const [position, other] of Object.entries(given)) {
     const found = String(args[Number(position)]).toLowerCase();
     if (found !== info.contracts[other])
