@@ -1,7 +1,16 @@
 /** Stored objects: round trips, and what random, changed and hostile bytes give. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cidOfBytes, decodeLinked, encodeCanonical, encodeLinked, MusterError, type ObjectKind, objectKinds } from '../src/index.ts';
+import {
+  cidOfBytes,
+  decodeLinked,
+  encodeCanonical,
+  encodeLinked,
+  equalBytes,
+  MusterError,
+  type ObjectKind,
+  objectKinds,
+} from '../src/index.ts';
 
 const root = `0x${'ab'.repeat(32)}`;
 const cid = cidOfBytes(Uint8Array.of(1, 2, 3), 'dag-cbor');
@@ -92,7 +101,7 @@ describe.each(kinds)('%s', (name, kind) => {
 
   it('comes back from its bytes, links as text', () => {
     expect(decodeLinked(kind, bytes)).toEqual(samples[name]);
-    expect(encodeLinked(decodeLinked(kind, bytes)).bytes).toEqual(bytes);
+    expect(equalBytes(encodeLinked(decodeLinked(kind, bytes)).bytes, bytes)).toBe(true);
   });
 
   it('is refused with a code when it is random bytes', () => {
@@ -116,7 +125,7 @@ describe.each(kinds)('%s', (name, kind) => {
                 ...bytes.subarray(how === 'cut' ? at + 1 : at),
               ]);
         const code = codeOf(() => decodeLinked(kind, changed));
-        if (code === null) expect(encodeLinked(decodeLinked(kind, changed)).bytes).toEqual(changed);
+        if (code === null) expect(equalBytes(encodeLinked(decodeLinked(kind, changed)).bytes, changed)).toBe(true);
         else expect(refusals).toContain(code);
       }),
       { numRuns: 1000 },
