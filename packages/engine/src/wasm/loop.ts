@@ -16,11 +16,15 @@ export interface LoopingProgram {
   readonly program: Program;
   /** Number of state tensors: the first inputs and the first outputs of the program. */
   readonly stateCount: number;
+  /** Number of fixed tensors: the inputs after the state, the same in every step. */
+  readonly fixedCount: number;
   /** Sets the state, in the order of the program's inputs. Throws TENSOR_MISMATCH and, for a NaN, NUMERIC_FAULT. */
   setState(state: readonly Tensor[]): void;
+  /** Sets the fixed inputs, in the order of the program's inputs. Throws TENSOR_MISMATCH and, for a NaN, NUMERIC_FAULT. */
+  setFixed(fixed: readonly Tensor[]): void;
   /**
-   * One run: `inputs` are those after the state; the result, the outputs after the state. Throws as `PreparedProgram.run`; the state
-   * is then as before the step.
+   * One run: `inputs` are those after the state and the fixed ones; the result, the outputs after the state. Throws as
+   * `PreparedProgram.run`; the state is then as before the step.
    */
   step(inputs: readonly Tensor[]): Tensor[];
   /** Copies of the state. */
@@ -44,31 +48,43 @@ function checkState(program: Program, stateCount: number): void {
   }
 }
 
+function copies(tensors: readonly Tensor[]): Tensor[] {
+  return tensors.map(({ dtype, shape, data }) => ({ dtype, shape, data: data.slice() }));
+}
+
 class RunLoop implements LoopingProgram {
   readonly program: Program;
   readonly stateCount: number;
+  readonly fixedCount: number;
   readonly #prepared: PreparedProgram;
   #state: readonly Tensor[] = [];
+  #fixed: readonly Tensor[] = [];
 
-  constructor(prepared: PreparedProgram, stateCount: number) {
+  constructor(prepared: PreparedProgram, stateCount: number, fixedCount: number) {
     this.program = prepared.program;
     this.stateCount = stateCount;
+    this.fixedCount = fixedCount;
     this.#prepared = prepared;
   }
 
   setState(state: readonly Tensor[]): void {
     checkInputs({ ...this.program, inputs: this.program.inputs.slice(0, this.stateCount) }, state);
-    this.#state = state.map(({ dtype, shape, data }) => ({ dtype, shape, data: data.slice() }));
+    this.#state = copies(state);
+  }
+
+  setFixed(fixed: readonly Tensor[]): void {
+    checkInputs({ ...this.program, inputs: this.program.inputs.slice(this.stateCount, this.stateCount + this.fixedCount) }, fixed);
+    this.#fixed = copies(fixed);
   }
 
   step(inputs: readonly Tensor[]): Tensor[] {
-    const outputs = this.#prepared.run([...this.#state, ...inputs]);
+    const outputs = this.#prepared.run([...this.#state, ...this.#fixed, ...inputs]);
     this.#state = outputs.slice(0, this.stateCount);
     return outputs.slice(this.stateCount);
   }
 
   readState(): Tensor[] {
-    return this.#state.map(({ dtype, shape, data }) => ({ dtype, shape, data: data.slice() }));
+    return copies(this.#state);
   }
 
   dispose(): void {
@@ -79,11 +95,13 @@ class RunLoop implements LoopingProgram {
 class WasmLoop implements LoopingProgram {
   readonly program: Program;
   readonly stateCount: number;
+  readonly fixedCount: number;
   #machine: Machine | null;
 
-  constructor(program: Program, stateCount: number) {
+  constructor(program: Program, stateCount: number, fixedCount: number) {
     this.program = program;
     this.stateCount = stateCount;
+    this.fixedCount = fixedCount;
     this.#machine = createMachine(program, true, stateCount);
   }
 
@@ -93,20 +111,34 @@ class WasmLoop implements LoopingProgram {
   }
 
   setState(state: readonly Tensor[]): void {
-    writeInputs(this.#live, { ...this.program, inputs: this.program.inputs.slice(0, this.stateCount) }, state);
+    this.#writePart(0, this.stateCount, state);
+  }
+
+  setFixed(fixed: readonly Tensor[]): void {
+    this.#writePart(this.stateCount, this.fixedCount, fixed);
+  }
+
+  #writePart(first: number, count: number, tensors: readonly Tensor[]): void {
+    const program = { ...this.program, inputs: this.program.inputs.slice(0, first + count) };
+    writeInputs(this.#live, program, tensors, first);
+  }
+
+  #readInputs(first: number, count: number): Tensor[] {
+    return Array.from({ length: count }, (_, index) => this.#live.readInput(first + index));
   }
 
   step(inputs: readonly Tensor[]): Tensor[] {
     const machine = this.#live;
-    writeInputs(machine, this.program, inputs, this.stateCount);
-    if (!machine.run()) throw traceFault(this.program, [...this.readState(), ...inputs]);
+    const given = this.stateCount + this.fixedCount;
+    writeInputs(machine, this.program, inputs, given);
+    if (!machine.run()) throw traceFault(this.program, [...this.#readInputs(0, given), ...inputs]);
     const results = machine.readOutputs(this.stateCount);
     machine.advance();
     return results;
   }
 
   readState(): Tensor[] {
-    return Array.from({ length: this.stateCount }, (_, index) => this.#live.readInput(index));
+    return this.#readInputs(0, this.stateCount);
   }
 
   dispose(): void {
@@ -116,10 +148,13 @@ class WasmLoop implements LoopingProgram {
 
 /**
  * `program` prepared to run in a loop in which its first `stateCount` outputs become its first inputs. Throws PROGRAM_INVALID when
- * their types differ or the program is malformed. The state is zero or undefined until `setState`.
+ * their types differ or the program is malformed. The `fixedCount` inputs after the state are the same in every step (frozen weights).
+ * The state is zero or undefined until `setState`, the fixed inputs until `setFixed`.
  */
-export function prepareLoop(executor: Executor, program: Program, stateCount: number): LoopingProgram {
+export function prepareLoop(executor: Executor, program: Program, stateCount: number, fixedCount = 0): LoopingProgram {
   checkProgram(program);
   checkState(program, stateCount);
-  return executor === wasmExecutor ? new WasmLoop(program, stateCount) : new RunLoop(executor.prepare(program), stateCount);
+  return executor === wasmExecutor
+    ? new WasmLoop(program, stateCount, fixedCount)
+    : new RunLoop(executor.prepare(program), stateCount, fixedCount);
 }
