@@ -10,7 +10,7 @@ import { commands } from '@yowasp/clang';
 import type { Tree } from '@yowasp/clang';
 
 const folder = new URL('./', import.meta.url);
-const target = new URL('../packages/engine/src/wasm/generated/kernels.ts', import.meta.url);
+const generated = new URL('../packages/engine/src/wasm/generated/', import.meta.url);
 
 /** No contraction, no fast-math, no relaxed SIMD: docs/spec/01-exact-arithmetic.md. */
 const compilerFlags = [
@@ -29,6 +29,9 @@ const compilerFlags = [
   '-Wno-unused-function',
   '-Werror',
 ];
+/** What threads need: atomic operations, and a memory and a stack pointer that the host gives each thread. */
+const threadedCompilerFlags = ['-matomics', '-DMUSTER_THREADS'];
+const threadedLinkerFlags = ['--shared-memory', '--max-memory=4294967296', '--export=__stack_pointer'];
 const linkerFlags = ['--no-entry', '--import-memory', '--strip-all', '-z', 'stack-size=65536', '--stack-first'];
 
 /** Sources by name, in sorted order. */
@@ -56,49 +59,82 @@ async function runTool(tool: 'clang' | 'wasm-ld', args: string[], files: Tree, o
 }
 
 /** Compiles and links the kernels. The bytes depend on the sources and the compiler's version only. */
-export async function compileKernels(): Promise<Uint8Array> {
+export async function compileKernels(threaded: boolean): Promise<Uint8Array> {
   const sources = readSources();
-  const object = await runTool('clang', [...compilerFlags, '-c', 'kernels.c', '-o', 'kernels.o'], sources, 'kernels.o');
-  return await runTool('wasm-ld', ['kernels.o', '-o', 'kernels.wasm', ...linkerFlags], { 'kernels.o': object }, 'kernels.wasm');
+  const compiling = [...compilerFlags, ...(threaded ? threadedCompilerFlags : [])];
+  const linking = [...linkerFlags, ...(threaded ? threadedLinkerFlags : [])];
+  const object = await runTool('clang', [...compiling, '-c', 'kernels.c', '-o', 'kernels.o'], sources, 'kernels.o');
+  return await runTool('wasm-ld', ['kernels.o', '-o', 'kernels.wasm', ...linking], { 'kernels.o': object }, 'kernels.wasm');
 }
 
-/** The generated module: opcodes in the order of `opcodes.h`, the hash of the sources, the WebAssembly in base64. */
-export async function generateModule(): Promise<string> {
-  const wasm = await compileKernels();
-  const sources = readSources();
-  const sourceHash = createHash('sha256').update(JSON.stringify({ compilerFlags, linkerFlags, sources })).digest('hex');
-  const opcodes = [...(sources['opcodes.h'] ?? '').matchAll(/\bX\((\w+)\)/g)].map((match) => match[1] ?? '');
+function base64Lines(wasm: Uint8Array): string[] {
   const lines =
     Buffer.from(wasm)
       .toString('base64')
       .match(/.{1,120}/g) ?? [];
-  return [
-    '/** Written by `node kernels/build.ts` from `kernels/`: do not edit. */',
+  return lines.map((line, index) => `  '${line}'${index + 1 === lines.length ? ';' : ' +'}`);
+}
+
+/** Names in a list `#define … X(NAME) X(NAME)`, numbered. */
+function numbered(list: string): string[] {
+  return [...list.matchAll(/\bX\((\w+)\)/g)].map((match, index) => `  ${match[1] ?? ''}: ${index},`);
+}
+
+/** The generated modules by file name. */
+export async function generateModules(): Promise<Readonly<Record<string, string>>> {
+  const [single, threaded] = [await compileKernels(false), await compileKernels(true)];
+  const sources = readSources();
+  const flags = { compilerFlags, linkerFlags, threadedCompilerFlags, threadedLinkerFlags };
+  const sourceHash = createHash('sha256').update(JSON.stringify({ flags, sources })).digest('hex');
+  const scratch = /#define SCRATCH_BYTES \((\d+)u << (\d+)\)/.exec(sources['types.h'] ?? '');
+  const scratchBytes = Number(scratch?.[1]) * 2 ** Number(scratch?.[2]);
+  if (!Number.isSafeInteger(scratchBytes)) throw new Error('types.h: SCRATCH_BYTES is not (n u << m)');
+  const header = '/** Written by `node kernels/build.ts` from `kernels/`: do not edit. */';
+  const kernels = [
+    header,
     '',
     '/** SHA-256 of the sources and flags this was built from. */',
     `export const kernelSourceHash = '${sourceHash}';`,
     '',
-    '/** Numbers of the element-wise interpreter’s operations. */',
-    'export const opcodes = {',
-    ...opcodes.map((name, index) => `  ${name}: ${index},`),
+    '/** Bytes of scratch memory that every thread needs. */',
+    `export const scratchBytes = ${scratchBytes};`,
+    '',
+    '/** Numbers of the kernels a tape can call. */',
+    'export const kernelNumbers = {',
+    ...numbered(sources['tape.h'] ?? ''),
     '} as const;',
     '',
-    `/** The WebAssembly module, ${wasm.length} bytes, in base64. */`,
-    'export const kernelBase64 =',
-    ...lines.map((line, index) => `  '${line}'${index + 1 === lines.length ? ';' : ' +'}`),
+    '/** Numbers of the element-wise interpreter’s operations. */',
+    'export const opcodes = {',
+    ...numbered(sources['opcodes.h'] ?? ''),
+    '} as const;',
     '',
-  ].join('\n');
+    `/** The WebAssembly module for one thread, ${single.length} bytes, in base64. */`,
+    'export const kernelBase64 =',
+    ...base64Lines(single),
+    '',
+  ];
+  const threadedKernels = [
+    header,
+    '',
+    `/** The WebAssembly module for threads over a shared memory, ${threaded.length} bytes, in base64. */`,
+    'export const threadedKernelBase64 =',
+    ...base64Lines(threaded),
+    '',
+  ];
+  return { 'kernels.ts': kernels.join('\n'), 'threaded-kernels.ts': threadedKernels.join('\n') };
 }
 
-/** The committed module, or an empty string if there is none. */
-export function committedModule(): string {
-  return existsSync(target) ? readFileSync(target, 'utf8') : '';
+/** The committed module of that name, or an empty string if there is none. */
+export function committedModule(name: string): string {
+  const file = new URL(name, generated);
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
 if (import.meta.main) {
-  const text = await generateModule();
+  const modules = await generateModules();
   if (process.argv.includes('--check')) {
-    const same = text === committedModule();
+    const same = Object.entries(modules).every(([name, text]) => text === committedModule(name));
     process.stdout.write(
       same
         ? 'kernels: the committed build is what the sources give\n'
@@ -106,7 +142,9 @@ if (import.meta.main) {
     );
     process.exitCode = same ? 0 : 1;
   } else {
-    writeFileSync(target, text);
-    process.stdout.write(`kernels: ${text.length} characters written\n`);
+    for (const [name, text] of Object.entries(modules)) {
+      writeFileSync(new URL(name, generated), text);
+      process.stdout.write(`kernels: ${name}, ${text.length} characters written\n`);
+    }
   }
 }

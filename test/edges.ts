@@ -22,7 +22,7 @@ export const packageRules: Readonly<Record<string, PackageRule>> = {
   '@muster/data': { imports: ['@muster/protocol'], pure: true },
   '@muster/round': { imports: ['@muster/protocol', '@muster/engine', '@muster/data'], pure: true },
   '@muster/ports': { imports: ['@muster/protocol'], pure: true },
-  '@muster/adapters': { imports: ['@muster/protocol', '@muster/ports', '@muster/data'], pure: false },
+  '@muster/adapters': { imports: ['@muster/protocol', '@muster/engine', '@muster/ports', '@muster/data'], pure: false },
   '@muster/roles': {
     imports: ['@muster/protocol', '@muster/engine', '@muster/models', '@muster/data', '@muster/round', '@muster/ports'],
     pure: false,

@@ -2,8 +2,8 @@ import { MusterError } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Operation, prepareLoop, type Program, referenceExecutor, type Tensor, type TensorType, wasmExecutor } from '../src/index.ts';
-import { decodeBase64 } from '../src/wasm/instance.ts';
-import { denseStrides, offsetTable, reshapeView, transposeView } from '../src/wasm/view.ts';
+import { decodeBase64 } from '../src/wasm/base64.ts';
+import { denseStrides, offsetTable, reshapeView, transposeView } from '../src/compiler/view.ts';
 import { expectSameBits, randomTensor, seeded } from './wasm-support.ts';
 
 const vector: TensorType = { dtype: 'float32', shape: [3] };

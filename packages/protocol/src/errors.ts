@@ -99,6 +99,11 @@ export const errorCatalogue = {
   QUOTA_EXCEEDED: { status: 429, what: 'This node has stored as much as it may here.', do: 'Wait for an hour.' },
   PEER_UNREACHABLE: { status: 503, what: 'The coordinator does not answer.', do: 'Check the address; it is retried.' },
   HOME_LOCKED: { status: 409, what: 'Another process uses this home folder.', do: 'Stop it or choose another --home.' },
+  EXECUTOR_UNAVAILABLE: {
+    status: 501,
+    what: 'This machine does not have that executor.',
+    do: 'See `muster doctor` for those it has; `wasm` runs everywhere.',
+  },
   USAGE: { status: 400, what: 'The command line is wrong.', do: 'See --help.' },
   AUDIT_FAILED: { status: 422, what: 'The record does not hold.', do: 'See the object named in the message.' },
   INTERNAL: { status: 500, what: 'A broken invariant inside Muster.', do: 'Report it with the message.' },

@@ -3,6 +3,34 @@
 /** SHA-256 of the sources and flags this was built from. */
 export const kernelSourceHash = 'b2bff49c5e6b28587c4add168fdb65f8ed6bee8ba59a42b3da1043a3f72d64b3';
 
+export const scratchBytes = 2097152;
+export const kernelNumbers = {
+  jump: 0,
+  choose: 1,
+  elementwise: 2,
+  product: 3,
+  product_direct: 4,
+  reduce_f32: 5,
+  reduce_integer: 6,
+  copy4: 7,
+  copy1: 8,
+  fill_zero: 9,
+  check_nan: 10,
+  check_finite: 11,
+  index_offsets: 12,
+  gather4: 13,
+  gather1: 14,
+  scatter_add_f32: 15,
+  scatter_add_i32: 16,
+  scatter_add_bool: 17,
+  scatter_set4: 18,
+  scatter_set1: 19,
+  sort_rows: 20,
+  threefry: 21,
+  sha256_leaves: 22,
+  sha256_tree: 23,
+} as const;
+
 /** Numbers of the element-wise interpreter’s operations. */
 export const opcodes = {
   LOAD4: 0,

@@ -62,29 +62,30 @@ export function productInstruction(given: ProductPlan, operation: number): Instr
     operation,
     reads: [plan.left.buffer, plan.right.buffer],
     writes: [plan.out.buffer],
-    emit: ({ kernels, table }) => {
-      const descriptor = table([
-        m,
-        n,
-        count(plan.summed),
-        addressOf(plan.left),
-        addressOf(plan.right),
-        addressOf(plan.out),
-        table(offsets(rows, 'left')),
-        table(offsets(plan.summed, 'left')),
-        table(offsets(columns, 'right')),
-        table(offsets(plan.summed, 'right')),
-        table(offsets(rows, 'out')),
-        table(offsets(columns, 'out')),
-        count(batch),
-        table(offsets(batch, 'left')),
-        table(offsets(batch, 'right')),
-        table(offsets(batch, 'out')),
-      ]);
-      if (!direct) return () => kernels.product(descriptor);
-      const kind = kinds[plan.out.dtype];
-      return () => kernels.product_direct(descriptor, kind);
-    },
+    emit: ({ table }) => [
+      {
+        kernel: direct ? 'product_direct' : 'product',
+        words: [
+          m,
+          n,
+          count(plan.summed),
+          ...addressOf(plan.left),
+          ...addressOf(plan.right),
+          ...addressOf(plan.out),
+          ...table(offsets(rows, 'left')),
+          ...table(offsets(plan.summed, 'left')),
+          ...table(offsets(columns, 'right')),
+          ...table(offsets(plan.summed, 'right')),
+          ...table(offsets(rows, 'out')),
+          ...table(offsets(columns, 'out')),
+          count(batch),
+          ...table(offsets(batch, 'left')),
+          ...table(offsets(batch, 'right')),
+          ...table(offsets(batch, 'out')),
+          kinds[plan.out.dtype],
+        ],
+      },
+    ],
   };
 }
 

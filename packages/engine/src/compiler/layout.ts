@@ -1,6 +1,5 @@
 /** Places the buffers of a plan in one memory: buffers whose lives do not overlap share bytes. */
 import { MusterError } from '@muster/protocol';
-import { maxMemoryBytes } from './instance.ts';
 import type { Plan } from './lower.ts';
 import type { Buffer } from './view.ts';
 
@@ -82,25 +81,34 @@ class Space {
 
 /**
  * Gives every used buffer of `plan` its address from `start` on; returns the first free byte after them.
- * Throws PROGRAM_INVALID when they do not fit into one WebAssembly memory.
+ * Throws PROGRAM_INVALID when they need more than `maxBytes`.
  */
-export function placeBuffers(plan: Plan, start: number, state: number): number {
+export function placeBuffers(plan: Plan, start: number, state: number, maxBytes: number): number {
   findLives(plan, state);
   const used = plan.buffers.filter((buffer) => buffer.lastUse >= -1 && buffer.firstUse !== Infinity);
   const byStart = used.toSorted((a, b) => a.firstUse - b.firstUse);
   const byEnd = used.toSorted((a, b) => a.lastUse - b.lastUse);
   const space = new Space(aligned(start));
+  const givers = new Map(plan.instructions.flatMap(({ reuses }) => (reuses ?? []).map(({ from, to }) => [to, from] as const)));
+  /** Buffers whose bytes have passed to another one. */
+  const passed = new Set<Buffer>();
   let ended = 0;
   for (const buffer of byStart) {
     for (; ended < byEnd.length; ended++) {
       const old = byEnd[ended] as Buffer;
       if (old.lastUse >= buffer.firstUse) break;
-      space.release(old.address, aligned(old.bytes));
+      if (!passed.has(old)) space.release(old.address, aligned(old.bytes));
     }
-    buffer.address = space.take(aligned(buffer.bytes));
+    const giver = givers.get(buffer);
+    if (giver !== undefined && giver.lastUse === buffer.firstUse && giver.firstUse < buffer.firstUse) {
+      buffer.address = giver.address;
+      passed.add(giver);
+    } else {
+      buffer.address = space.take(aligned(buffer.bytes));
+    }
   }
-  if (space.end + alignment > maxMemoryBytes) {
-    throw new MusterError('PROGRAM_INVALID', `the program needs ${space.end} bytes of memory, more than ${maxMemoryBytes}`, {
+  if (space.end + alignment > maxBytes) {
+    throw new MusterError('PROGRAM_INVALID', `the program needs ${space.end} bytes of memory, more than ${maxBytes}`, {
       bytes: space.end,
     });
   }

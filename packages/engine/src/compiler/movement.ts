@@ -1,6 +1,6 @@
 /** Kernel calls of the primitives that move bits: copies, padding, concatenation, gather, scatter, pooling's transpose, sorting, random bits. */
 import type { ParamsOf } from '../program.ts';
-import { addressOf, type Instruction } from './instruction.ts';
+import { addressOf, addressWords, type Instruction, type TapeEntry } from './instruction.ts';
 import { at, type Buffer, coalesce, elementBytes, offsetTable, poolView, shrinkView, sizeOf, type View } from './view.ts';
 
 /** Copies `from` onto `to`, views of the same shape. */
@@ -9,11 +9,10 @@ export function copyInstruction(to: View, from: View, operation: number): Instru
     operation,
     reads: [from.buffer],
     writes: [to.buffer],
-    emit: ({ kernels, table }) => {
+    emit: () => {
       const { shape, strides } = coalesce({ shape: from.shape, strides: [to.strides, from.strides] });
-      const descriptor = table([shape.length, addressOf(to), addressOf(from), ...shape, ...strides.flat()]);
-      const copy = elementBytes(to.dtype) === 4 ? kernels.copy4 : kernels.copy1;
-      return () => copy(descriptor);
+      const words = [shape.length, ...addressOf(to), ...addressOf(from), ...shape, ...strides.flat()];
+      return [{ kernel: elementBytes(to.dtype) === 4 ? 'copy4' : 'copy1', words }];
     },
   };
 }
@@ -24,11 +23,9 @@ export function fillInstruction(out: View, operation: number): Instruction {
     operation,
     reads: [],
     writes: [out.buffer],
-    emit: ({ kernels }) => {
-      const address = addressOf(out);
-      const bytes = sizeOf(out.shape) * elementBytes(out.dtype);
-      return () => kernels.fill_zero(address, bytes);
-    },
+    emit: () => [
+      { kernel: 'fill_zero', words: [...addressOf(out), ...addressWords(sizeOf(out.shape) * elementBytes(out.dtype))] },
+    ],
   };
 }
 
@@ -88,10 +85,9 @@ function offsetsInstruction(
     operation,
     reads: indices.map((index) => index.buffer),
     writes: [offsets],
-    emit: ({ kernels, table }) => {
-      const axes = indices.flatMap((index, n) => [addressOf(index), at(whole.shape, at(axis, n)), at(whole.strides, at(axis, n))]);
-      const descriptor = table([positions, indices.length, offsets.address, ...axes]);
-      return () => kernels.index_offsets(descriptor);
+    emit: () => {
+      const axes = indices.flatMap((index, n) => [...addressOf(index), at(whole.shape, at(axis, n)), at(whole.strides, at(axis, n))]);
+      return [{ kernel: 'index_offsets', words: [positions, indices.length, ...addressWords(offsets.address), ...axes] }];
     },
   };
 }
@@ -112,19 +108,10 @@ export function gatherInstructions(
     operation,
     reads: [x.buffer, offsets],
     writes: [out.buffer],
-    emit: ({ kernels, table }) => {
-      const descriptor = table([
-        before.length,
-        positions,
-        after.length,
-        addressOf(out),
-        addressOf(x),
-        offsets.address,
-        table(before),
-        table(after),
-      ]);
-      const kernel = elementBytes(out.dtype) === 4 ? kernels.gather4 : kernels.gather1;
-      return () => kernel(descriptor);
+    emit: ({ table }) => {
+      const addresses = [...addressOf(out), ...addressOf(x), ...addressWords(offsets.address), ...table(before), ...table(after)];
+      const words = [before.length, positions, after.length, ...addresses];
+      return [{ kernel: elementBytes(out.dtype) === 4 ? 'gather4' : 'gather1', words }];
     },
   };
   return [offsetsInstruction(x, indices, params.axis, offsets, operation), gather];
@@ -145,21 +132,12 @@ function accumulate(
     operation,
     reads: tables.offsets === null ? [from.buffer, out.buffer] : [from.buffer, out.buffer, tables.offsets],
     writes: [out.buffer],
-    emit: ({ kernels, table }) => {
-      const offsets = tables.offsets === null ? table([0]) : tables.offsets.address;
-      const descriptor = table([...counts, addressOf(from), addressOf(out), offsets, table(tables.before), table(tables.after)]);
-      if (mode === 'set') {
-        const set = elementBytes(out.dtype) === 4 ? kernels.scatter_set4 : kernels.scatter_set1;
-        return () => set(descriptor);
-      }
-      const add = kernels[adders[out.dtype]];
-      if (out.dtype !== 'float32') return () => add(descriptor);
-      const address = addressOf(out);
-      const size = sizeOf(out.shape);
-      return () => {
-        add(descriptor);
-        return kernels.has_nan(address, size);
-      };
+    emit: ({ table }) => {
+      const offsets = tables.offsets === null ? table([0]) : addressWords(tables.offsets.address);
+      const words = [...counts, ...addressOf(from), ...addressOf(out), ...offsets, ...table(tables.before), ...table(tables.after)];
+      if (mode === 'set') return [{ kernel: elementBytes(out.dtype) === 4 ? 'scatter_set4' : 'scatter_set1', words }];
+      const add: TapeEntry = { kernel: adders[out.dtype], words };
+      return out.dtype === 'float32' ? [add, { kernel: 'check_nan', words: [...addressOf(out), sizeOf(out.shape)] }] : [add];
     },
   };
 }
@@ -211,9 +189,9 @@ export function sortInstruction(x: View, out: View, positions: boolean, scratch:
     operation,
     reads: [x.buffer],
     writes: [out.buffer, scratch],
-    emit: ({ kernels }) => {
-      const [to, from, kind, flag] = [addressOf(out), addressOf(x), sortKinds[x.dtype], positions ? 1 : 0];
-      return () => kernels.sort_rows(to, from, rows, width, kind, flag, scratch.address);
+    emit: () => {
+      const sizes = [rows, width, sortKinds[x.dtype], positions ? 1 : 0];
+      return [{ kernel: 'sort_rows', words: [...addressOf(out), ...addressOf(x), ...sizes, ...addressWords(scratch.address)] }];
     },
   };
 }
@@ -226,10 +204,9 @@ export function randomInstruction(k0: View, k1: View, out: View, mode: ParamsOf<
     operation,
     reads: [k0.buffer, k1.buffer],
     writes: [out.buffer],
-    emit: ({ kernels }) => {
-      const [to, first, second] = [addressOf(out), addressOf(k0), addressOf(k1)];
+    emit: () => {
       const code = mode === 'xor' ? 2 : mode;
-      return () => kernels.threefry(to, first, second, keys, counts, code);
+      return [{ kernel: 'threefry', words: [...addressOf(out), ...addressOf(k0), ...addressOf(k1), keys, counts, code] }];
     },
   };
 }

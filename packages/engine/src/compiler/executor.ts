@@ -1,5 +1,5 @@
 /**
- * The WebAssembly executor: plans a program once, then runs it as a list of kernel calls over one memory.
+ * The compiled executors: plan a program once, then run it as a tape of kernel calls over one memory.
  *
  * Same bits and same faults as `reference/`. A run that meets a NaN is repeated without fusion, in program order, to name the
  * operation; that second plan is made only then.
@@ -8,7 +8,7 @@ import { MusterError } from '@muster/protocol';
 import { checkProgram } from '../check.ts';
 import type { Executor, PreparedProgram, Program, Tensor, TensorType } from '../program.ts';
 import { checkInputs } from '../reference/inputs.ts';
-import { compileKernels } from './instance.ts';
+import type { KernelBackend } from './backend.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { sizeOf } from './view.ts';
 
@@ -45,52 +45,59 @@ export function writeInputs(machine: Machine, program: Program, inputs: readonly
   if (types.some((_, index) => machine.inputHasNaN(first + index))) checkInputs(part, inputs);
 }
 
-class PreparedWasm implements PreparedProgram {
+class PreparedMachine implements PreparedProgram {
   readonly program: Program;
+  readonly #backend: KernelBackend;
   #machine: Machine | null;
 
-  constructor(program: Program) {
+  constructor(backend: KernelBackend, program: Program) {
     this.program = program;
-    this.#machine = createMachine(program, true);
+    this.#backend = backend;
+    this.#machine = createMachine(backend, program, true);
   }
 
   run(inputs: readonly Tensor[]): Tensor[] {
     const machine = this.#machine;
     if (machine === null) throw new MusterError('INTERNAL', 'the prepared program has been disposed of');
     writeInputs(machine, this.program, inputs);
-    if (!machine.run()) throw traceFault(this.program, inputs);
+    if (!machine.run()) throw traceFault(this.#backend, this.program, inputs);
     return machine.readOutputs();
   }
 
   dispose(): void {
+    this.#machine?.dispose();
     this.#machine = null;
   }
 }
 
 /** The fault of running `program` on `inputs`, found in program order. */
-export function traceFault(program: Program, inputs: readonly Tensor[]): MusterError {
-  const machine = createMachine(program, false);
+export function traceFault(backend: KernelBackend, program: Program, inputs: readonly Tensor[]): MusterError {
+  const machine = createMachine(backend, program, false);
   inputs.forEach((input, index) => machine.writeInput(index, input.data));
   const operation = machine.runToFault();
+  machine.dispose();
   const primitive = program.operations[operation]?.primitive;
   if (primitive === undefined) return new MusterError('INTERNAL', 'a fault could not be traced to its operation');
   return new MusterError('NUMERIC_FAULT', `operation ${operation} (${primitive}) gave a NaN`, { operation, primitive });
 }
 
-/**
- * Exact arithmetic at speed, wherever WebAssembly with 128-bit SIMD runs. `prepare` compiles the kernels synchronously the first
- * time, which browser main threads refuse: use `createWasmExecutor` there. Errors as in `Executor`.
- */
-export const wasmExecutor: Executor = {
-  name: 'wasm',
-  prepare(program) {
-    checkProgram(program);
-    return new PreparedWasm(program);
-  },
-};
+/** An executor that compiles programs to kernel calls over memories of its backend. */
+export interface CompiledExecutor extends Executor {
+  readonly backend: KernelBackend;
+}
 
-/** `wasmExecutor` after compiling the kernels without blocking. */
-export async function createWasmExecutor(): Promise<Executor> {
-  await compileKernels();
-  return wasmExecutor;
+/** Exact arithmetic at speed on `backend`. Errors as in `Executor`. */
+export function createExecutor(backend: KernelBackend): CompiledExecutor {
+  return {
+    name: backend.name,
+    backend,
+    prepare(program) {
+      checkProgram(program);
+      return new PreparedMachine(backend, program);
+    },
+  };
+}
+
+export function isCompiled(executor: Executor): executor is CompiledExecutor {
+  return 'backend' in executor;
 }

@@ -1,15 +1,17 @@
 /**
  * A program run in a loop: its first outputs are its next run's first inputs, as the state of a training step is.
  *
- * The WebAssembly executor keeps the state in its memory and exchanges buffers instead of copying them; any other executor is
+ * A compiled executor keeps the state in its memory and exchanges buffers instead of copying them; any other executor is
  * driven through `run`. Both give the bits that repeated `run` gives.
  */
-import { MusterError } from '@muster/protocol';
+import { MusterError, type Root } from '@muster/protocol';
 import { checkProgram, valueTypes } from '../check.ts';
 import type { Executor, PreparedProgram, Program, Tensor, TensorType } from '../program.ts';
+import { tensorRoot } from '../digest.ts';
 import { checkInputs } from '../reference/inputs.ts';
 import { describeType, sameType } from '../shapes.ts';
-import { traceFault, wasmExecutor, writeInputs } from './executor.ts';
+import type { KernelBackend } from './backend.ts';
+import { isCompiled, traceFault, writeInputs } from './executor.ts';
 import { createMachine, type Machine } from './machine.ts';
 
 export interface LoopingProgram {
@@ -29,6 +31,10 @@ export interface LoopingProgram {
   step(inputs: readonly Tensor[]): Tensor[];
   /** Copies of the state. */
   readState(): Tensor[];
+  /** Roots of the tensor trees of the state (`tensorRoot`), hashed where it lies. */
+  stateRoots(): Root[];
+  /** Index of the first state tensor that holds an infinity; null if all are finite. */
+  firstNotFinite(): number | null;
   dispose(): void;
 }
 
@@ -87,22 +93,33 @@ class RunLoop implements LoopingProgram {
     return copies(this.#state);
   }
 
+  stateRoots(): Root[] {
+    return this.#state.map(tensorRoot);
+  }
+
+  firstNotFinite(): number | null {
+    const index = this.#state.findIndex(({ dtype, data }) => dtype === 'float32' && !data.every((value) => Number.isFinite(value)));
+    return index === -1 ? null : index;
+  }
+
   dispose(): void {
     this.#prepared.dispose();
   }
 }
 
-class WasmLoop implements LoopingProgram {
+class MachineLoop implements LoopingProgram {
   readonly program: Program;
   readonly stateCount: number;
   readonly fixedCount: number;
+  readonly #backend: KernelBackend;
   #machine: Machine | null;
 
-  constructor(program: Program, stateCount: number, fixedCount: number) {
+  constructor(backend: KernelBackend, program: Program, stateCount: number, fixedCount: number) {
     this.program = program;
     this.stateCount = stateCount;
     this.fixedCount = fixedCount;
-    this.#machine = createMachine(program, true, stateCount);
+    this.#backend = backend;
+    this.#machine = createMachine(backend, program, true, stateCount);
   }
 
   get #live(): Machine {
@@ -131,7 +148,7 @@ class WasmLoop implements LoopingProgram {
     const machine = this.#live;
     const given = this.stateCount + this.fixedCount;
     writeInputs(machine, this.program, inputs, given);
-    if (!machine.run()) throw traceFault(this.program, [...this.#readInputs(0, given), ...inputs]);
+    if (!machine.run()) throw traceFault(this.#backend, this.program, [...this.#readInputs(0, given), ...inputs]);
     const results = machine.readOutputs(this.stateCount);
     machine.advance();
     return results;
@@ -141,7 +158,16 @@ class WasmLoop implements LoopingProgram {
     return this.#readInputs(0, this.stateCount);
   }
 
+  stateRoots(): Root[] {
+    return this.#live.stateRoots();
+  }
+
+  firstNotFinite(): number | null {
+    return this.#live.firstNotFinite();
+  }
+
   dispose(): void {
+    this.#machine?.dispose();
     this.#machine = null;
   }
 }
@@ -154,7 +180,6 @@ class WasmLoop implements LoopingProgram {
 export function prepareLoop(executor: Executor, program: Program, stateCount: number, fixedCount = 0): LoopingProgram {
   checkProgram(program);
   checkState(program, stateCount);
-  return executor === wasmExecutor
-    ? new WasmLoop(program, stateCount, fixedCount)
+  return isCompiled(executor) ? new MachineLoop(executor.backend, program, stateCount, fixedCount)
     : new RunLoop(executor.prepare(program), stateCount, fixedCount);
 }

@@ -10,7 +10,7 @@ import { MusterError } from '@muster/protocol';
 import { valueTypes } from '../check.ts';
 import type { Operation, Program, TensorType } from '../program.ts';
 import { sameShape } from '../shapes.ts';
-import { type Group, groupInstruction, maxGroupNodes, type Node, registerBytes, registerCount } from './group.ts';
+import { type Group, groupInstruction, maxGroupNodes, type Node } from './group.ts';
 import type { Instruction } from './instruction.ts';
 import { copyInstruction } from './movement.ts';
 import { opcodeOf } from './opcode.ts';
@@ -42,7 +42,6 @@ class Lowering {
   readonly #values: Value[];
   readonly #buffers: Buffer[] = [];
   readonly #instructions: Instruction[] = [];
-  readonly #registers: Buffer;
   readonly #groups = new Set<Group>();
   readonly #owners = new Map<Node, Value>();
   readonly #planner: Planner = {
@@ -56,7 +55,6 @@ class Lowering {
     this.#program = program;
     this.#fuse = fuse;
     this.#values = valueTypes(program).map((type) => ({ type, view: null, node: null, group: null, uses: 0 }));
-    this.#registers = this.#buffer(registerCount * registerBytes);
     for (const operation of program.operations) for (const input of operation.inputs) this.#value(input).uses++;
     for (const output of program.outputs) this.#value(output.value).uses++;
   }
@@ -135,7 +133,7 @@ class Lowering {
       value.node = null;
       value.group = null;
     }
-    if (views.sizeOf(group.shape) > 0) this.#push(groupInstruction(group, this.#registers));
+    if (views.sizeOf(group.shape) > 0) this.#push(groupInstruction(group));
   }
 
   #lowerElementwise(opcode: number, operation: Operation, index: number, result: Value): void {

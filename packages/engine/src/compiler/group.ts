@@ -5,8 +5,8 @@
  * single elements are spread over a register once.
  */
 import type { DType } from '../program.ts';
-import { opcodes } from './generated/kernels.ts';
-import { addressOf, type Emission, type Instruction } from './instruction.ts';
+import { opcodes } from '../wasm/generated/kernels.ts';
+import { addressOf, type Emission, type Instruction, type TapeEntry } from './instruction.ts';
 import { propagatesNaN } from './opcode.ts';
 import { type Buffer, coalesce, elementBytes, isDense, isSingle, sizeOf, type View } from './view.ts';
 
@@ -37,28 +37,33 @@ export function isNode(operand: Node | View): operand is Node {
   return 'opcode' in operand;
 }
 
+/** Where an operand lies, as a record holds it: two words of an address or a register, and the byte step per element. */
 interface Place {
-  readonly address: number;
-  readonly step: number;
+  readonly words: readonly [number, number, number];
+  readonly register: number | null;
 }
 
-const nowhere: Place = { address: 0, step: 0 };
+/** High word of a register's address; the low one is its offset in the thread's scratch memory. */
+const registerMark = 0xffff_ffff;
+
+const nothing = [0, 0, 0] as const;
+const nowhere: Place = { words: nothing, register: null };
+
+function inMemory(address: readonly [number, number], step: number): Place {
+  return { words: [...address, step], register: null };
+}
 
 class RegisterFile {
-  readonly #base: number;
   readonly #free: number[] = [];
   #used = 0;
 
-  constructor(base: number) {
-    this.#base = base;
+  take(): Place {
+    const register = this.#free.pop() ?? this.#used++;
+    return { words: [register * registerBytes, registerMark, 0], register };
   }
 
-  take(): number {
-    return this.#free.pop() ?? this.#base + this.#used++ * registerBytes;
-  }
-
-  release(address: number): void {
-    this.#free.push(address);
+  release({ register }: Place): void {
+    if (register !== null) this.#free.push(register);
   }
 }
 
@@ -92,10 +97,10 @@ function mustCheck(node: Node, nodes: readonly Node[]): boolean {
   return readers.length === 0 || readers.some((reader) => !propagatesNaN(reader.opcode));
 }
 
-function emitGroup(group: Group, registers: number, { kernels, table }: Emission): () => number {
+function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
   const { nodes, shape } = group;
   const total = sizeOf(shape);
-  const file = new RegisterFile(registers);
+  const file = new RegisterFile();
   const last = lastReaders(nodes);
   const setup: number[] = [];
   const body: number[] = [];
@@ -111,16 +116,16 @@ function emitGroup(group: Group, registers: number, { kernels, table }: Emission
     let place: Place;
     if (isSingle(view)) {
       // Setup runs once for all blocks, so its register is never given back.
-      place = { address: file.take(), step: 0 };
-      setup.push(bytes === 4 ? opcodes.SPLAT4 : opcodes.SPLAT1, 0, place.address, 0, addressOf(view), 0, 0, 0, 0, 0);
+      place = file.take();
+      setup.push(bytes === 4 ? opcodes.SPLAT4 : opcodes.SPLAT1, 0, ...place.words, ...addressOf(view), 0, ...nothing, ...nothing);
       setups++;
     } else if (isDense(view)) {
-      place = { address: addressOf(view), step: bytes };
+      place = inMemory(addressOf(view), bytes);
     } else {
-      place = { address: file.take(), step: 0 };
+      place = file.take();
       const axes = coalesce({ shape: view.shape, strides: [view.strides] });
-      const descriptor = table([addressOf(view), axes.shape.length, ...axes.shape, ...(axes.strides[0] ?? [])]);
-      body.push(bytes === 4 ? opcodes.LOAD4 : opcodes.LOAD1, 0, place.address, 0, descriptor, 0, 0, 0, 0, 0);
+      const descriptor = table([...addressOf(view), axes.shape.length, ...axes.shape, ...(axes.strides[0] ?? [])]);
+      body.push(bytes === 4 ? opcodes.LOAD4 : opcodes.LOAD1, 0, ...place.words, ...descriptor, 0, ...nothing, ...nothing);
       operations++;
     }
     places.set(key, place);
@@ -132,36 +137,65 @@ function emitGroup(group: Group, registers: number, { kernels, table }: Emission
   nodes.forEach((node, index) => {
     const operands = node.operands.map((operand) => (isNode(operand) ? (places.get(operand) ?? nowhere) : placeView(operand)));
     const [a = nowhere, b = nowhere, c = nowhere] = operands;
-    const out: Place =
-      node.out === null ? { address: file.take(), step: 0 } : { address: addressOf(node.out), step: elementBytes(node.dtype) };
+    const out = node.out === null ? file.take() : inMemory(addressOf(node.out), elementBytes(node.dtype));
     places.set(node, out);
-    body.push(node.opcode, mustCheck(node, nodes) ? 1 : 0, out.address, out.step, a.address, a.step, b.address, b.step, c.address, c.step);
+    body.push(node.opcode, mustCheck(node, nodes) ? 1 : 0, ...out.words, ...a.words, ...b.words, ...c.words);
     operations++;
     for (const operand of new Set(node.operands)) {
       const key = isNode(operand) ? operand : viewKey(operand);
       const place = places.get(key);
       const isScratch = isNode(operand) ? operand.out === null : !isSingle(operand) && !isDense(operand);
       if (isScratch && last.get(key) === index && place !== undefined) {
-        file.release(place.address);
+        file.release(place);
         last.delete(key);
       }
     }
-    if (node.out === null && !last.has(node)) file.release(out.address);
+    if (node.out === null && !last.has(node)) file.release(out);
   });
   // A short tensor has a short block, so that setup does not spread over more than is read.
   const block = Math.min(blockElements, Math.max(Math.ceil(total / 16) * 16, 16));
-  const descriptor = table([total, block, setups, operations, ...setup, ...body]);
-  return () => kernels.elementwise(descriptor);
+  return [{ kernel: 'elementwise', words: [total, block, setups, operations, ...setup, ...body] }];
 }
 
-/** The kernel call for `group`. `registers` is the buffer of the block registers. */
-export function groupInstruction(group: Group, registers: Buffer): Instruction {
+/** The view covers its whole buffer in order, so that element i of an operand lies where element i of a result would. */
+function fillsBuffer(view: View): boolean {
+  return view.offset === 0 && isDense(view) && sizeOf(view.shape) * elementBytes(view.dtype) === view.buffer.bytes;
+}
+
+/**
+ * Results that may overwrite an operand: of equal size, read in order only, and last by the operation that gives the result or an
+ * earlier one. Blocks are then read before they are written.
+ */
+function reusesOf({ nodes }: Group): { readonly from: Buffer; readonly to: Buffer }[] {
+  const last = new Map<Buffer, number>();
+  const barred = new Set<Buffer>();
+  nodes.forEach(({ operands }, index) => {
+    for (const operand of operands) {
+      if (isNode(operand)) continue;
+      if (fillsBuffer(operand)) last.set(operand.buffer, index);
+      else barred.add(operand.buffer);
+    }
+  });
+  const free = [...last].filter(([buffer]) => !barred.has(buffer));
+  const taken = new Set<Buffer>();
+  return nodes.flatMap(({ out }, index) => {
+    if (out === null || !fillsBuffer(out)) return [];
+    const found = free.find(([buffer, reader]) => reader <= index && buffer.bytes === out.buffer.bytes && !taken.has(buffer));
+    if (found === undefined) return [];
+    taken.add(found[0]);
+    return [{ from: found[0], to: out.buffer }];
+  });
+}
+
+/** The kernel call for `group`. */
+export function groupInstruction(group: Group): Instruction {
   const reads = group.nodes.flatMap((node) => node.operands.flatMap((operand) => (isNode(operand) ? [] : [operand.buffer])));
   const writes = group.nodes.flatMap((node) => (node.out === null ? [] : [node.out.buffer]));
   return {
     operation: group.nodes.reduce((least, node) => Math.min(least, node.operation), Infinity),
-    reads: [...new Set(reads), registers],
+    reads: [...new Set(reads)],
     writes,
-    emit: (emission) => emitGroup(group, registers.address, emission),
+    reuses: reusesOf(group),
+    emit: (emission) => emitGroup(group, emission),
   };
 }

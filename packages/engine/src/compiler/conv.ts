@@ -7,7 +7,7 @@
  * finite the holes count (0 · ∞ is a NaN) and the plain way is taken, decided in every run.
  */
 import type { ParamsOf } from '../program.ts';
-import { addressOf, type Instruction } from './instruction.ts';
+import { addressOf, type Instruction, type TapeEntry } from './instruction.ts';
 import { padInstructions } from './movement.ts';
 import type { Planner } from './primitives.ts';
 import { convPlan, productInstruction } from './product.ts';
@@ -174,15 +174,12 @@ export function convInstructions(conv: Conv): Instruction[] {
       reads: [...new Set(all.flatMap(({ reads }) => reads))],
       writes: [...new Set(all.flatMap(({ writes }) => writes))],
       emit: (emission) => {
-        const [plainCalls, classCalls] = [plain, classes].map((list) => list.map((instruction) => instruction.emit(emission)));
-        const { all_finite: allFinite } = emission.kernels;
-        const address = addressOf(first);
-        return () => {
-          const calls = (allFinite(address, count) === 1 ? classCalls : plainCalls) ?? [];
-          let nan = 0;
-          for (const call of calls) nan |= call();
-          return nan;
-        };
+        const [plainCalls, classCalls] = [plain, classes].map((list) => list.flatMap((instruction) => instruction.emit(emission))) as [
+          TapeEntry[],
+          TapeEntry[],
+        ];
+        const choose: TapeEntry = { kernel: 'choose', words: [...addressOf(first), count, plainCalls.length + 1, 0] };
+        return [choose, ...plainCalls, { kernel: 'jump', words: [classCalls.length] }, ...classCalls];
       },
     },
   ];

@@ -37,7 +37,7 @@ export class TableWriter {
     return table.address;
   }
 
-  writeTo(memory: ArrayBuffer): void {
+  writeTo(memory: ArrayBufferLike): void {
     for (const tables of this.#byHash.values()) {
       for (const { address, words } of tables) new Int32Array(memory, address, words.length).set(words);
     }

@@ -23,14 +23,16 @@ export function reduceInstruction(x: View, out: View, { op, axis }: ParamsOf<'re
     operation,
     reads: [x.buffer],
     writes: [out.buffer],
-    emit: ({ kernels, table }) => {
+    emit: ({ table }) => {
       const outputs = tableOf(kept);
       const reduced = tableOf(axis);
       const flags = (ascends(reduced) ? 1 : 0) + (ascends(outputs) ? 2 : 0);
-      const descriptor = table([outputs.length, reduced.length, addressOf(x), addressOf(out), table(outputs), table(reduced), flags]);
-      if (out.dtype === 'float32') return () => kernels.reduce_f32(descriptor, operations[op]);
-      const code = 4 * kinds[out.dtype] + operations[op];
-      return () => kernels.reduce_integer(descriptor, code);
+      const float = out.dtype === 'float32';
+      const code = out.dtype === 'float32' ? operations[op] : 4 * kinds[out.dtype] + operations[op];
+      const addresses = [...addressOf(x), ...addressOf(out), ...table(outputs), ...table(reduced)];
+      return [
+        { kernel: float ? 'reduce_f32' : 'reduce_integer', words: [outputs.length, reduced.length, ...addresses, flags, code] },
+      ];
     },
   };
 }

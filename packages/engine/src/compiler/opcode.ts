@@ -2,7 +2,7 @@
  * Which operation of the element-wise interpreter stands for a primitive on given element types.
  */
 import type { DType, Operation } from '../program.ts';
-import { opcodes } from './generated/kernels.ts';
+import { opcodes } from '../wasm/generated/kernels.ts';
 
 type Table = Readonly<Partial<Record<string, Readonly<Record<DType, number | null>>>>>;
 
