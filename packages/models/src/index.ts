@@ -24,3 +24,19 @@ export {
 } from './model.ts';
 export { type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
 export { decodeModelSpec, decodeTrainingSpec, type ModelSpec, modelSpecSchema, type TrainingSpec } from './spec.ts';
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  maxSafetensorsHeader,
+  type NamedTensor,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+} from './safetensors.ts';
+export {
+  floatsOf,
+  type ParameterMapping,
+  parametersFromSafetensors,
+  parametersToSafetensors,
+  sameNames,
+} from './safetensors-parameters.ts';
