@@ -42,6 +42,9 @@ function dense(name: string, spec: ModelSpec, hidden: readonly number[], outputs
     input: { dtype: 'float32', shape: spec.input },
     target: regression ? { dtype: 'float32', shape: [outputs] } : { dtype: 'int32', shape: [] },
     parameters: denseParameters(widths),
+    frozen: [],
+    frozenValues: null,
+    generation: null,
     loss: regression ? meanSquaredError : crossEntropy,
     apply: (parameters, x) => denseLayers(parameters, flat(x), widths.length - 1),
   };
@@ -69,6 +72,9 @@ function convolutional(spec: Extract<ModelSpec, { family: 'cnn' }>): ModelDefini
       ]),
       ...denseParameters(widths),
     ],
+    frozen: [],
+    frozenValues: null,
+    generation: null,
     loss: crossEntropy,
     apply(parameters, x) {
       let value = np.transpose(x, [0, 3, 1, 2]);

@@ -1,6 +1,8 @@
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
 export {
+  type ApplyContext,
+  type GenerationDefinition,
   type Initial,
   type LossDefinition,
   type ModelDefinition,
@@ -15,6 +17,8 @@ export {
   checkModelPrograms,
   decodeModel,
   encodeModel,
+  generateSignature,
+  type ModelHeader,
   type ModelObject,
   outputTypes,
   type ProgramRole,

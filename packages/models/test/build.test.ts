@@ -95,6 +95,9 @@ const own: ModelDefinition = {
     { name: 'table', shape: [5, 4], initial: 'glorotUniform' },
     { name: 'scale', shape: [4], initial: 'ones' },
   ],
+  frozen: [],
+  frozenValues: null,
+  generation: null,
   loss: crossEntropy,
   apply: ({ table, scale }, x) =>
     np
@@ -126,7 +129,7 @@ describe('buildModelFromDefinition', () => {
   });
 
   test('refuses a model that leaves the closed list', async () => {
-    const outside: ModelDefinition = { ...own, apply: (parameters, x) => np.arctan(own.apply(parameters, x)) };
+    const outside: ModelDefinition = { ...own, apply: (parameters, x) => np.arctan(own.apply(parameters, x, { key: null })) };
     expect(await codeOf(() => buildModelFromDefinition(outside, training))).toBe('PRIMITIVE_UNKNOWN');
   });
 });

@@ -95,6 +95,7 @@ export async function modelShow({ paths, output }: Context, text: string): Promi
   for (const { name, dtype, shape } of model.parameters) output.line(`  ${name.padEnd(20)} ${dtype}[${shape.join(' × ')}]`);
   const programs: Record<string, { readonly program: CidText; readonly operations: number }> = {};
   for (const [role, program] of Object.entries(model.programs)) {
+    if (program === null) continue;
     const { operations } = decodeProgram(await read(program));
     programs[role] = { program, operations: operations.length };
     output.line(`  ${role.padEnd(10)} ${String(operations.length).padStart(5)} operations  ${program}`);
