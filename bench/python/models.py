@@ -1,0 +1,215 @@
+"""PyTorch models equal to Muster's families, written as PyTorch's users write them.
+
+`build(spec)` gives the module, `Twin.load` puts Muster's parameters into it and `Twin.names` says which is which. Muster keeps dense kernels
+as [inputs, outputs], PyTorch as [outputs, inputs]; convolutions agree. `spec` is the JSON that Muster builds the model from.
+"""
+
+import math
+import re
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Flat(nn.Module):
+    """Dense layers with relu between them over flattened records: softmax, mlp, regression."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, x):
+        value = x.flatten(1)
+        for index, layer in enumerate(self.dense):
+            value = layer(F.relu(value) if index > 0 else value)
+        return value
+
+
+class SamePadded(nn.Conv2d):
+    """Convolution of stride 2 whose padding is SAME as XLA has it: the odd pixel goes after, not before."""
+
+    def forward(self, x):
+        width = []
+        for extent, kernel in zip(reversed(x.shape[2:]), reversed(self.kernel_size)):
+            total = max((math.ceil(extent / 2) - 1) * 2 + kernel - extent, 0)
+            width += [total // 2, total - total // 2]
+        return super().forward(F.pad(x, width))
+
+
+class Cnn(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        height, width, channels = spec["input"]
+        depths = [channels, *spec["channels"]]
+        k = spec["kernelSize"]
+        self.conv = nn.ModuleList(SamePadded(a, b, k, stride=2) for a, b in zip(depths, depths[1:]))
+        for _ in spec["channels"]:
+            height, width = math.ceil(height / 2), math.ceil(width / 2)
+        self.head = Flat([height * width * depths[-1], *spec["hidden"], spec["classes"]])
+
+    def forward(self, x):
+        value = x.permute(0, 3, 1, 2)
+        for layer in self.conv:
+            value = F.relu(layer(value))
+        return self.head(value)
+
+
+class LeNet(nn.Module):
+    """LeNet-5 with relu and max-pooling: 6 @ 5×5 padded by 2, 16 @ 5×5, 120, 84, classes. Records are [height, width, channels]."""
+
+    def __init__(self, spec):
+        super().__init__()
+        height, width, channels = spec["input"]
+        self.conv = nn.ModuleList([nn.Conv2d(channels, 6, 5, padding=2), nn.Conv2d(6, 16, 5)])
+        features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+        self.head = Flat([features, 120, 84, spec["classes"]])
+
+    def forward(self, x):
+        value = x.permute(0, 3, 1, 2)
+        for layer in self.conv:
+            value = F.max_pool2d(F.relu(layer(value)), 2)
+        return self.head(value)
+
+
+class RmsNorm(nn.Module):
+    def __init__(self, width, epsilon=1e-5):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon) * self.weight
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation whose bias can be left out."""
+
+    def __init__(self, width, bias):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    def forward(self, x):
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with causal attention, as in GPT-2."""
+
+    def __init__(self, width, heads, bias, norm, activation, multiple, context):
+        super().__init__()
+        make = (lambda: RmsNorm(width)) if norm == "rms" else (lambda: LayerNorm(width, bias))
+        self.heads = heads
+        self.norm1, self.norm2 = make(), make()
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+        self.up = nn.Linear(width, multiple * width, bias=bias)
+        self.down = nn.Linear(multiple * width, width, bias=bias)
+        self.approximate = "tanh" if activation == "gelu-tanh" else "none"
+        self.register_buffer("hidden", torch.ones(context, context).tril().logical_not(), persistent=False)
+
+    def attention(self, x):
+        batch, time, width = x.shape
+        q, k, v = (part.view(batch, time, self.heads, -1).transpose(1, 2) for part in self.qkv(x).split(width, dim=2))
+        scores = (q @ k.transpose(-2, -1)) * (1 / math.sqrt(k.shape[-1]))
+        scores = scores.masked_fill(self.hidden[:time, :time], float("-inf"))
+        return self.out((F.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(batch, time, width))
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.approximate))
+
+
+class Gpt(nn.Module):
+    """Decoder-only transformer with learned positions; the head is the token embedding when `tied`."""
+
+    def __init__(self, spec):
+        super().__init__()
+        width, heads, bias = spec["width"], spec["heads"], spec.get("bias", False)
+        norm, activation = spec.get("norm", "layer"), spec.get("activation", "gelu")
+        multiple, context = spec.get("multiple", 4), spec["context"]
+        self.tokens = nn.Embedding(spec["vocabulary"], width)
+        self.positions = nn.Embedding(context, width)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, bias, norm, activation, multiple, context) for _ in range(spec["layers"])
+        )
+        self.norm = RmsNorm(width) if norm == "rms" else LayerNorm(width, bias)
+        self.head = nn.Linear(width, spec["vocabulary"], bias=False)
+        if spec.get("tied", True):
+            self.head.weight = self.tokens.weight
+
+    def initialise(self, layers):
+        """GPT-2's start: normal 0.02, projections into the residual path scaled by 1 / sqrt(2 · layers)."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            residual = name.endswith("out.weight") or name.endswith("down.weight")
+            nn.init.normal_(parameter, std=0.02 / (math.sqrt(2 * layers) if residual else 1))
+        return self
+
+    def forward(self, tokens):
+        time = tokens.shape[1]
+        x = self.tokens(tokens) + self.positions.weight[:time]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+def cross_entropy(output, target):
+    """Mean cross-entropy over records, or over tokens."""
+    return F.cross_entropy(output.reshape(-1, output.shape[-1]), target.reshape(-1))
+
+
+def mean_squared(output, target):
+    return F.mse_loss(output, target)
+
+
+def load(spec, module, arrays):
+    """Puts Muster's parameters `arrays`, by Muster's names, into `module`; raises KeyError unless every one has its place."""
+    own = dict(module.named_parameters())
+    for name, theirs, transposed in names(spec, arrays):
+        value = torch.from_numpy(arrays[name]).to(own[theirs].dtype)
+        with torch.no_grad():
+            own.pop(theirs).copy_(value.T if transposed else value)
+    if own:
+        raise KeyError(f"no values for {sorted(own)}")
+
+
+def names(spec, arrays):
+    """(Muster's name, PyTorch's name, whether one is the transpose of the other) of every parameter in `arrays`."""
+    table = TABLES[spec["family"]]
+    result = []
+    for name in arrays:
+        if name in ("x", "y"):
+            continue
+        for pattern, replacement, transposed in table:
+            match = re.fullmatch(pattern, name)
+            if match:
+                result.append((name, replacement(*match.groups()), transposed))
+                break
+        else:
+            raise KeyError(f"{spec['family']}: no place for {name}")
+    return result
+
+
+def dense(prefix):
+    before = f"{prefix}." if prefix else ""
+    return [
+        (r"dense(\d+)\.kernel", lambda n: f"{before}dense.{int(n) - 1}.weight", True),
+        (r"dense(\d+)\.bias", lambda n: f"{before}dense.{int(n) - 1}.bias", False),
+    ]
+
+
+CONVOLUTIONS = [
+    (r"conv(\d+)\.kernel", lambda n: f"conv.{int(n) - 1}.weight", False),
+    (r"conv(\d+)\.bias", lambda n: f"conv.{int(n) - 1}.bias", False),
+    *dense("head"),
+]
+TABLES = {
+    "softmax": dense(""),
+    "mlp": dense(""),
+    "regression": dense(""),
+    "cnn": CONVOLUTIONS,
+    "lenet": CONVOLUTIONS,
+}
