@@ -10,6 +10,7 @@ export {
   type RecordType,
   uniformLimit,
 } from './definition.ts';
+export { dropout } from './dropout.ts';
 export { definitionOf } from './families.ts';
 export { crossEntropy, meanSquaredError } from './losses.ts';
 export {
