@@ -8,6 +8,7 @@ export { simplifyProgram } from './trace-simplify.ts';
 export { checkInputs } from './reference/inputs.ts';
 export { executeOperation, referenceExecutor, runOperations } from './reference/executor.ts';
 export * from './digest.ts';
+export * from './dispute-trace.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/executor.ts';
 export { type LoopingProgram, prepareLoop } from './wasm/loop.ts';
 export { type RandomCase, randomOperation, randomProgram } from './random-program.ts';
