@@ -12,7 +12,12 @@ export {
 } from './definition.ts';
 export { dropout } from './dropout.ts';
 export { definitionOf } from './families.ts';
-export { crossEntropy, meanSquaredError } from './losses.ts';
+export { cnnDefinition } from './families/cnn.ts';
+export { denseDefinition, type DenseOptions } from './families/dense.ts';
+export { gptDefinition } from './families/gpt.ts';
+export type { CnnOptions, GptOptions } from './families/options.ts';
+export { gradientProgram } from './gradient.ts';
+export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';
 export {
   checkModel,
   checkModelPrograms,

@@ -1,5 +1,6 @@
 /** The model specification: plain JSON that names a family, its sizes, the batch and the optimizer. */
 import { type Infer, integer, list, literal, MusterError, type Schema, struct, variant } from '@muster/protocol';
+import { cnnFields, gptFields } from './families/options.ts';
 import { optimizerSchema } from './optimizers.ts';
 
 const extent = integer(1, 65_536);
@@ -10,21 +11,14 @@ const classes = integer(2, 65_536);
 const training = { batchSize: integer(1, 65_536), evaluationBatch: integer(1, 65_536), optimizer: optimizerSchema };
 
 /**
- * Decoder of a specification. `input` is the shape of one record; all families flatten it but `cnn`, whose records are
- * [height, width, channels]. `hidden` lists the widths of hidden layers, `channels` the depths of the convolutions.
+ * Decoder of a specification. `input` is the shape of one record, which dense families flatten; `hidden` lists the widths of hidden
+ * layers. The other families' fields are in `families/options.ts`.
  */
 export const modelSpecSchema = variant('family', {
   softmax: struct({ family: literal('softmax'), input, classes, ...training }),
   mlp: struct({ family: literal('mlp'), input, classes, hidden, ...training }),
-  cnn: struct({
-    family: literal('cnn'),
-    input: list(extent, 3, 3),
-    classes,
-    channels: list(integer(1, 4096), 8, 1),
-    kernelSize: integer(1, 15),
-    hidden,
-    ...training,
-  }),
+  cnn: struct({ family: literal('cnn'), ...cnnFields, ...training }),
+  gpt: struct({ family: literal('gpt'), ...gptFields, ...training }),
   regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
 });
 export type ModelSpec = Infer<typeof modelSpecSchema>;
