@@ -126,9 +126,9 @@ class Gpt(nn.Module):
 
     def __init__(self, spec):
         super().__init__()
-        width, heads, bias = spec["width"], spec["heads"], spec.get("bias", False)
-        norm, activation = spec.get("norm", "layer"), spec.get("activation", "gelu")
-        multiple, context = spec.get("multiple", 4), spec["context"]
+        width, heads, bias = spec["width"], spec["heads"], spec["bias"]
+        norm, activation = spec["norm"], spec["activation"]
+        multiple, context = spec["hiddenMultiple"], spec["context"]
         self.tokens = nn.Embedding(spec["vocabulary"], width)
         self.positions = nn.Embedding(context, width)
         self.blocks = nn.ModuleList(
@@ -136,7 +136,7 @@ class Gpt(nn.Module):
         )
         self.norm = RmsNorm(width) if norm == "rms" else LayerNorm(width, bias)
         self.head = nn.Linear(width, spec["vocabulary"], bias=False)
-        if spec.get("tied", True):
+        if spec["tied"]:
             self.head.weight = self.tokens.weight
 
     def initialise(self, layers):
@@ -206,10 +206,21 @@ CONVOLUTIONS = [
     (r"conv(\d+)\.bias", lambda n: f"conv.{int(n) - 1}.bias", False),
     *dense("head"),
 ]
+GPT_PARTS = {"attention.qkv": "qkv", "attention.out": "out", "mlp.in": "up", "mlp.out": "down", "norm1": "norm1", "norm2": "norm2"}
+GPT_KINDS = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+GPT = [
+    (r"embedding\.token", lambda: "tokens.weight", False),
+    (r"embedding\.position", lambda: "positions.weight", False),
+    (r"block(\d+)\.([a-z0-9.]+)\.(kernel)", lambda n, part, kind: f"blocks.{int(n) - 1}.{GPT_PARTS[part]}.weight", True),
+    (r"block(\d+)\.([a-z0-9.]+)\.(scale|bias)", lambda n, part, kind: f"blocks.{int(n) - 1}.{GPT_PARTS[part]}.{GPT_KINDS[kind]}", False),
+    (r"norm\.(scale|bias)", lambda kind: f"norm.{GPT_KINDS[kind]}", False),
+    (r"head\.kernel", lambda: "head.weight", True),
+]
 TABLES = {
     "softmax": dense(""),
     "mlp": dense(""),
     "regression": dense(""),
     "cnn": CONVOLUTIONS,
     "lenet": CONVOLUTIONS,
+    "gpt": GPT,
 }
