@@ -50,3 +50,12 @@ export {
   parametersToSafetensors,
   sameNames,
 } from './safetensors-parameters.ts';
+export {
+  byteTokenizer,
+  characterTokenizer,
+  huggingFaceTokenizer,
+  loadTokenizer,
+  maxTokenizerBytes,
+  type Tokenizer,
+  type TokenizerObject,
+} from './tokenizer.ts';
