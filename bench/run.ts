@@ -5,6 +5,7 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
 import { productsSuite } from './engine-products.ts';
+import { programProfileSuite } from './engine-profile.ts';
 import { stepsSuite } from './engine-steps.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
@@ -13,6 +14,7 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   engine: engineSuite,
   'engine-products': productsSuite,
   'engine-steps': stepsSuite,
+  'engine-profile': programProfileSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,
@@ -31,7 +33,7 @@ function describe({ bench, unit, ours, peers, ratio, ratios, target }: Row): str
 
 const load = (when: string): Row => plainRow(`load average ${when}, ${availableParallelism()} cores`, 'processes', loadavg()[0] ?? 0, {});
 
-const [name = ''] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const [name = ''] = process.argv.slice(2);
 const suite = suites[name];
 if (suite === undefined) {
   process.stderr.write(`usage: node bench/run.ts <${Object.keys(suites).join(' | ')}> [--json]\n`);
