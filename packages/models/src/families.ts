@@ -3,6 +3,8 @@ import { type ModelDefinition, unexpected } from './definition.ts';
 import { cnnDefinition } from './families/cnn.ts';
 import { denseDefinition } from './families/dense.ts';
 import { gptDefinition } from './families/gpt.ts';
+import { lenetDefinition } from './families/lenet.ts';
+import { resnetDefinition } from './families/resnet.ts';
 import type { ModelSpec } from './spec.ts';
 
 /** The definition that `spec` names. Throws MODEL_INVALID for sizes that contradict each other. */
@@ -16,6 +18,10 @@ export function definitionOf(spec: ModelSpec): ModelDefinition {
       return denseDefinition('regression', { ...spec, regression: true });
     case 'cnn':
       return cnnDefinition(spec);
+    case 'lenet':
+      return lenetDefinition(spec);
+    case 'resnet':
+      return resnetDefinition(spec);
     case 'gpt':
       return gptDefinition(spec);
     default:

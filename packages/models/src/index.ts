@@ -1,4 +1,5 @@
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
+export { type AugmentSpec, augmentSchema } from './augment.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
 export {
   type ApplyContext,
@@ -15,7 +16,9 @@ export { definitionOf } from './families.ts';
 export { cnnDefinition } from './families/cnn.ts';
 export { denseDefinition, type DenseOptions } from './families/dense.ts';
 export { gptDefinition } from './families/gpt.ts';
-export type { CnnOptions, GptOptions } from './families/options.ts';
+export { lenetDefinition } from './families/lenet.ts';
+export type { CnnOptions, GptOptions, LenetOptions, ResnetOptions } from './families/options.ts';
+export { resnetDefinition } from './families/resnet.ts';
 export { gradientProgram } from './gradient.ts';
 export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';
 export {
@@ -32,8 +35,18 @@ export {
   programSignatures,
   type Signature,
 } from './model.ts';
-export { type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
-export { decodeModelSpec, decodeTrainingSpec, type ModelSpec, modelSpecSchema, type TrainingSpec } from './spec.ts';
+export { type CompleteOptimizer, type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
+export { type CompleteSchedule, type ScheduleSpec, scheduleSchema } from './schedules.ts';
+export {
+  type CompleteModelSpec,
+  type CompleteTraining,
+  decodeModelSpec,
+  decodeTrainingSpec,
+  type ModelSpec,
+  modelSpecSchema,
+  trainingOf,
+  type TrainingSpec,
+} from './spec.ts';
 export {
   decodeSafetensors,
   encodeSafetensors,

@@ -101,7 +101,7 @@ export function drawn(type: NamedType, next: () => number, scale: number): Tenso
 
 /**
  * The gradients of `definition` at `parameters` agree with central differences of the loss in a direction drawn per parameter: along
- * a whole direction float32 resolves the slope far better than along one element.
+ * a whole direction float32 resolves the slope far better than along one element. `h` is the length of the step.
  */
 export function expectSlopes(
   definition: ModelDefinition,
@@ -109,6 +109,7 @@ export function expectSlopes(
   { x, y }: Batch,
   frozen: readonly Tensor[] = [],
   tolerance = 0.01,
+  h = 2 ** -7,
 ): void {
   const program = gradientProgram(definition, x.shape[0] as number);
   const prepared = wasmExecutor.prepare(program);
@@ -127,7 +128,6 @@ export function expectSlopes(
       (slope) => (norm === 0 ? 1 : slope / norm) + (0.3 * (2 * next() - 1)) / Math.sqrt(gradient.length),
     );
     const expected = direction.reduce((sum, part, i) => sum + part * (gradient[i] as number), 0);
-    const h = 2 ** -7;
     const moved = (by: number): number => {
       const data = Float32Array.from(parameter.data, (value, i) => value + by * (direction[i] as number));
       return at(parameters.with(index, { ...parameter, data }))[0]?.data[0] as number;

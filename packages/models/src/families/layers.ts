@@ -24,11 +24,16 @@ export function normParameters(name: string, width: number, norm: Norm, bias: bo
 
 const meanOfRows = (x: JaxArray): JaxArray => x.sum(1, { keepdims: true }).mul(1 / (x.shape[1] as number));
 
-/** `x` [rows, width] with rows of root mean square one (and, for `layer`, mean zero), times the scale, plus the bias if there is one. */
-export function normalize(parameters: Parameters, name: string, x: JaxArray, norm: Norm, epsilon = 1e-5): JaxArray {
-  const centred = norm === 'layer' ? x.ref.sub(meanOfRows(x)) : x;
-  const meanSquare = meanOfRows(centred.ref.mul(centred.ref));
-  const scaled = centred.mul(np.reciprocal(np.sqrt(meanSquare.add(epsilon)))).mul(take(parameters, `${name}.scale`));
+/** `x` [rows, width], rows centred first if `centred`, divided by the root of their mean square plus `epsilon`. */
+export function rootMeanSquareRows(x: JaxArray, centred: boolean, epsilon = 1e-5): JaxArray {
+  const rows = centred ? x.ref.sub(meanOfRows(x)) : x;
+  const meanSquare = meanOfRows(rows.ref.mul(rows.ref));
+  return rows.mul(np.reciprocal(np.sqrt(meanSquare.add(epsilon))));
+}
+
+/** Layer normalization (Ba et al., 2016) or its root-mean-square form (Zhang and Sennrich, 2019) of `x` [rows, width], with its scale and bias. */
+export function normalize(parameters: Parameters, name: string, x: JaxArray, norm: Norm): JaxArray {
+  const scaled = rootMeanSquareRows(x, norm === 'layer').mul(take(parameters, `${name}.scale`));
   const bias = parameters[`${name}.bias`];
   return bias === undefined ? scaled : scaled.add(bias);
 }

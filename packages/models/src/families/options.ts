@@ -12,7 +12,7 @@ const vocabulary = integer(2, 1_048_576);
 /** `input` [height, width, channels]; `channels` the depths of the convolutions, `hidden` the widths of the dense layers after them. */
 export const cnnFields = { input: image, classes, channels: list(integer(1, 4096), 8, 1), kernelSize: integer(1, 15), hidden };
 
-/** `input` [height, width, channels], at least 14 × 14 (12 × 12 reaches the last pooling with nothing left). */
+/** `input` [height, width, channels], at least 12 × 12. */
 export const lenetFields = { input: image, classes };
 
 /**
@@ -59,4 +59,9 @@ export type Norm = GptOptions['norm'];
 /** Throws MODEL_INVALID, naming `field`, unless `part` divides `whole`. */
 export function mustDivide(part: number, whole: number, field: string): void {
   if (whole % part !== 0) throw new MusterError('MODEL_INVALID', `${field}: ${part} does not divide ${whole}`, { field });
+}
+
+/** Throws MODEL_INVALID, naming `field`, if `value` is under `least`. */
+export function atLeast(least: number, value: number, field: string): void {
+  if (value < least) throw new MusterError('MODEL_INVALID', `${field}: ${value} is under ${least}`, { field });
 }
