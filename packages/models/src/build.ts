@@ -1,8 +1,9 @@
 /** From a definition or a specification to a model object and its programs. Runs where the organizer is, never on a contributor. */
-import { type Array as JaxArray, numpy as np, random, valueAndGrad } from '@jax-js/jax';
+import { type Array as JaxArray, numpy as np, random } from '@jax-js/jax';
 import { encodeProgram, type NamedType, type Program, traceProgram } from '@muster/engine';
 import { type CidText, cidOfBytes, MusterError } from '@muster/protocol';
 import { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
+import { checkAugment } from './augment.ts';
 import { type GenerationDefinition, type ModelDefinition, type ParameterDefinition, unexpected, uniformLimit } from './definition.ts';
 import { definitionOf } from './families.ts';
 import {
@@ -16,8 +17,9 @@ import {
   programRoles,
   programSignatures,
 } from './model.ts';
-import { optimizerStep, slotTypes } from './optimizers.ts';
-import { decodeModelSpec, decodeTrainingSpec, type ModelSpec, type TrainingSpec } from './spec.ts';
+import { slotTypes } from './optimizers.ts';
+import { type CompleteTraining, decodeModelSpec, decodeTrainingSpec, type ModelSpec, trainingOf, type TrainingSpec } from './spec.ts';
+import { byName, tracedTrainStep } from './train-step.ts';
 
 /** A model ready to publish: every object with its content id, programs first and the model object last. */
 export interface BuiltModel {
@@ -32,10 +34,6 @@ export interface BuiltModel {
 type Traced = (...inputs: JaxArray[]) => JaxArray[];
 
 const namesOf = (types: readonly NamedType[]): string[] => types.map((type) => type.name);
-
-function byName(types: readonly NamedType[], arrays: readonly JaxArray[]): Record<string, JaxArray> {
-  return Object.fromEntries(types.map((type, index) => [type.name, arrays[index] as JaxArray]));
-}
 
 function initialValue(parameter: ParameterDefinition, key: JaxArray): JaxArray {
   const shape = [...parameter.shape];
@@ -73,34 +71,15 @@ function initialValue(parameter: ParameterDefinition, key: JaxArray): JaxArray {
 
 function tracedFunctions(
   definition: ModelDefinition,
-  optimizer: TrainingSpec['optimizer'],
-  { parameters, slots, frozen }: Pick<ModelHeader, 'parameters' | 'slots' | 'frozen'>,
+  training: CompleteTraining,
+  header: ModelHeader,
 ): Pick<Record<ProgramRole, Traced>, 'init' | 'trainStep' | 'evaluate' | 'apply'> {
-  const count = parameters.length;
   const { loss } = definition;
-  const given = [...parameters, ...frozen];
+  const given = [...header.parameters, ...header.frozen];
   const untrained = { key: null };
   return {
     init: (keys) => definition.parameters.map((parameter, index) => initialValue(parameter, keys.ref.slice(index))),
-    trainStep: (...inputs) => {
-      const state = inputs.slice(0, count);
-      const fixed = byName(frozen, inputs.slice(count + slots.length));
-      const [x, y, key] = inputs.slice(count + slots.length + frozen.length) as [JaxArray, JaxArray, JaxArray];
-      const meanLoss = (trained: Record<string, JaxArray>): JaxArray =>
-        np.mean(loss.perRecord(definition.apply({ ...trained, ...fixed }, x.ref, { key }), y.ref));
-      const copies = byName(
-        parameters,
-        state.map((array) => array.ref),
-      );
-      const [value, gradients] = valueAndGrad(meanLoss)(copies);
-      const step = optimizerStep(
-        optimizer,
-        state,
-        inputs.slice(count, count + slots.length),
-        parameters.map(({ name }) => gradients[name] as JaxArray),
-      );
-      return [...step.parameters, ...step.slots, value];
-    },
+    trainStep: tracedTrainStep(definition, training, header),
     evaluate: (...inputs) => {
       const [x, y, mask] = inputs.slice(given.length) as [JaxArray, JaxArray, JaxArray];
       const output = definition.apply(byName(given, inputs), x, untrained);
@@ -134,6 +113,13 @@ const typesOf = (definitions: readonly ParameterDefinition[]): NamedType[] =>
  */
 export async function buildModelFromDefinition(definition: ModelDefinition, given: TrainingSpec): Promise<BuiltModel> {
   const training = decodeTrainingSpec(given);
+  const { batchSize, accumulation } = training;
+  if (batchSize % accumulation !== 0) {
+    throw new MusterError('MODEL_INVALID', `accumulation: ${batchSize} records cannot be cut into ${accumulation} equal parts`, {
+      field: 'accumulation',
+    });
+  }
+  if (training.augment !== null) checkAugment(training.augment, definition.input);
   const { name } = definition;
   const parameters = typesOf(definition.parameters);
   const header = {
@@ -152,7 +138,7 @@ export async function buildModelFromDefinition(definition: ModelDefinition, give
   } as const;
   checkModel(header);
   const signatures = programSignatures(header);
-  const traced = tracedFunctions(definition, training.optimizer, header);
+  const traced = tracedFunctions(definition, training, header);
   const traceAs = (role: string, fn: Traced, inputs: readonly NamedType[], outputs: readonly string[]): Program => {
     try {
       return traceProgram(`${name}.${role}`, fn, inputs, outputs);
@@ -200,6 +186,5 @@ function publish(header: ModelHeader, programs: Readonly<Record<ProgramRole, Pro
 /** The model that `spec` names; `spec` is decoded first. Throws MODEL_INVALID naming the field. */
 export async function buildModel(spec: ModelSpec): Promise<BuiltModel> {
   const decoded = decodeModelSpec(spec);
-  const { batchSize, evaluationBatch, optimizer } = decoded;
-  return buildModelFromDefinition(definitionOf(decoded), { batchSize, evaluationBatch, optimizer });
+  return buildModelFromDefinition(definitionOf(decoded), trainingOf(decoded));
 }

@@ -81,7 +81,16 @@ describe('buildModel', () => {
     ];
     for (const spec of bad) expect(() => decodeModelSpec(spec)).toThrow(MusterError);
     expect(() => decodeModelSpec({ ...good, hidden: [0] })).toThrow(/model\.hidden\[0\]/);
-    expect(decodeModelSpec(JSON.parse(JSON.stringify(good)))).toEqual(good);
+    const complete = decodeModelSpec(JSON.parse(JSON.stringify(good)));
+    expect(complete).toEqual({
+      ...good,
+      optimizer: { ...good.optimizer, weightDecay: 0, decayed: 'all' },
+      schedule: { kind: 'constant' },
+      clipNorm: null,
+      accumulation: 1,
+      augment: null,
+    });
+    expect(decodeModelSpec(complete)).toEqual(complete);
   });
 });
 
