@@ -20,6 +20,7 @@ export { lenetDefinition } from './families/lenet.ts';
 export type { CnnOptions, GptOptions, LenetOptions, ResnetOptions } from './families/options.ts';
 export { resnetDefinition } from './families/resnet.ts';
 export { gradientProgram } from './gradient.ts';
+export { delegatedKeys, initialKeys, initialTree, partialInit, seedTreeFanout } from './initialization.ts';
 export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';
 export {
   checkModel,

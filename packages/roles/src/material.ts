@@ -14,7 +14,7 @@ import {
   type Program,
   type Tensor,
 } from '@muster/engine';
-import { checkModelPrograms, decodeModel, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
+import { checkModelPrograms, decodeModel, initialKeys, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
 import {
   type Assignment,
   type CidText,
@@ -23,11 +23,8 @@ import {
   hexToBytes,
   type JobId,
   type JobSpec,
-  leafKey,
-  leafSeed,
   MusterError,
   objectKinds,
-  shapeFor,
 } from '@muster/protocol';
 import {
   type AggregatePrograms,
@@ -107,7 +104,7 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
     model,
     shardSizes: shards.map((shard) => shard.length),
     aggregation: { fold: prepareLoop(executor, programs.fold, model.parameters.length), finish: prepare('finish') },
-    initialParameters: () => withNames(model.parameters, init.run([leafKeys(seed, model.parameters.length)])),
+    initialParameters: () => withNames(model.parameters, init.run([initialKeys(seed, model.parameters.length)])),
     parameters: (cid) => loadTensors(read, cid, model.parameters),
     update: (cid) => loadTensors(read, cid, model.parameters),
     slotState: slotStateOf,
@@ -233,16 +230,6 @@ function targets(y: Tensor | null): Tensor {
 }
 
 const reshaped = (tensor: Tensor, shape: readonly number[]): Tensor => ({ ...tensor, shape });
-
-const seedTreeFanout = 16;
-
-/** uint32 [parameters, 2]: one leaf of the seed tree (R16) per parameter tensor, fanout 16, the least depth that has enough leaves. */
-function leafKeys(seed: Uint8Array, parameters: number): Tensor {
-  const shape = shapeFor(parameters, seedTreeFanout);
-  const data = new Uint32Array(2 * parameters);
-  for (let index = 0; index < parameters; index++) data.set(leafKey(leafSeed(seed, shape, index)), 2 * index);
-  return { dtype: 'uint32', shape: [parameters, 2], data };
-}
 
 function stepKey(seed: Uint8Array, round: number, task: number, step: number): Tensor {
   const random = new RandomStream(seed, 'step', round, task, step);
