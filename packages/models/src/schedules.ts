@@ -68,14 +68,15 @@ export function rateAt(schedule: CompleteSchedule, highest: number, step: JaxArr
       const length = totalSteps - warmupSteps;
       const after = np.clip(step.ref.sub(warmupSteps), 0, length).astype(np.float32);
       const range = highest - minimumRate;
-      const decayed =
+      // What the rate has lost: nothing at first, to the bit, and never more than the range.
+      const lost =
         kind === 'cosine'
           ? np
               .cos(after.mul(Math.PI / length))
-              .add(1)
-              .mul(range / 2)
-              .add(minimumRate)
-          : after.mul(-range / length).add(highest);
+              .mul(-range / 2)
+              .add(range / 2)
+          : after.mul(range / length);
+      const decayed = np.maximum(lost.mul(-1).add(highest), minimumRate);
       if (warmupSteps === 0) return decayed;
       const rising = step.ref
         .add(1)
