@@ -14,13 +14,15 @@ import { loadTf, tfProduct } from './lib/tfjs.ts';
 
 const sizes = [256, 512, 768, 1024, 1536, 2048];
 
-/** (c, a, b) → (a · b): the product takes the place of c in the executor's memory. */
+/** (c, a, b) → (a · b). */
+function product(...[c, a, b]: JaxArray[]): JaxArray[] {
+  c?.dispose();
+  return [numpy.dot(a as JaxArray, b as JaxArray)];
+}
+
+/** The product takes the place of its first input, so that in a loop it stays in the executor's memory. */
 function productProgram(n: number): Program {
   const inputs = ['c', 'a', 'b'].map((name): NamedType => ({ name, dtype: 'float32', shape: [n, n] }));
-  const product = (...[c, a, b]: JaxArray[]): JaxArray[] => {
-    c?.dispose();
-    return [numpy.dot(a as JaxArray, b as JaxArray)];
-  };
   return traceProgram('product', product, inputs, ['c']);
 }
 
@@ -71,7 +73,7 @@ export async function* productsSuite(): AsyncGenerator<Row> {
     for (const [name, found] of executors) {
       const title = `matmul ${n}, ${name}, one thread`;
       const ours = measured.find((other) => other.name === name);
-      if (ours === undefined || typeof found === 'string') yield missingRow(title, String(found));
+      if (ours === undefined || typeof found === 'string') yield missingRow(title, typeof found === 'string' ? found : 'not measured');
       else {
         const { peers, target } = opponents[name];
         const others = measured.filter((other: Measured) => peers.test(other.name));

@@ -1,8 +1,7 @@
 /** Suite `engine-profile [--model gpt]`: kernel calls of one training step of the WASM executor, the twenty costliest kinds first. */
-import type { ModelSpec } from '../packages/models/src/index.ts';
 import { plainRow, type Row, round } from './lib/measure.ts';
 import { profileProgram } from './lib/profile-program.ts';
-import * as specs from './lib/specs.ts';
+import { stepSpecs } from './lib/specs.ts';
 import { stepCase } from './lib/step-case.ts';
 
 /** The value after `--name` among the arguments, or `otherwise`. */
@@ -13,8 +12,8 @@ export function option(name: string, otherwise: string): string {
 
 export async function* programProfileSuite(): AsyncGenerator<Row> {
   const name = option('model', 'gpt');
-  const spec = (specs as Readonly<Record<string, ModelSpec>>)[name];
-  if (spec === undefined) throw new Error(`--model ${name}: one of ${Object.keys(specs).join(', ')}`);
+  const spec = stepSpecs[name];
+  if (spec === undefined) throw new Error(`--model ${name}: one of ${Object.keys(stepSpecs).join(', ')}`);
   const step = await stepCase(name, spec);
   const profile = profileProgram(step.program, [...step.state, ...step.inputs], 15);
   yield plainRow(`${name} step, whole`, 'ms', profile.undisturbedMs, {

@@ -4,9 +4,12 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
+import { digestSuite } from './engine-digest.ts';
+import { memorySuite, threadsSuite } from './engine-processes.ts';
 import { productsSuite } from './engine-products.ts';
 import { programProfileSuite } from './engine-profile.ts';
 import { stepsSuite } from './engine-steps.ts';
+import { gradientsSuite } from './gradients.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
@@ -14,7 +17,11 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   engine: engineSuite,
   'engine-products': productsSuite,
   'engine-steps': stepsSuite,
+  'engine-threads': threadsSuite,
+  'engine-memory': memorySuite,
+  'engine-digest': digestSuite,
   'engine-profile': programProfileSuite,
+  gradients: gradientsSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,

@@ -2,7 +2,7 @@
  * Candidates measured in short blocks that take turns, so that a machine that is busy for a while is busy for all of them. A candidate's
  * figure is the median over its blocks of the block's median; a ratio is the median over the turns of the ratio within the turn.
  */
-import { median } from './measure.ts';
+import { median } from './statistics.ts';
 
 /** Somebody who does the same work again and again, here or in another process. */
 export interface Candidate {

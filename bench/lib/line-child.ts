@@ -47,8 +47,9 @@ export function startLineChild(command: string, args: readonly string[], environ
     createInterface({ input: child.stdout }).on('line', (line) => {
       const next = waiting.shift();
       const answer = JSON.parse(line) as Answer;
-      if (answer['error'] === undefined) next?.resolve(answer);
-      else next?.reject(new Error(String(answer['error'])));
+      const { error } = answer;
+      if (typeof error === 'string') next?.reject(new Error(error));
+      else next?.resolve(answer);
     });
   }
   // A child that has ended refuses what is written to it; its end is reported where an answer is awaited.

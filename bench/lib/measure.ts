@@ -1,5 +1,8 @@
 /** Timing of several candidates in one process, taken in turns so that a busy machine slows all of them alike; and the rows of a suite. */
 import { type Measured, speedup } from './alternate.ts';
+import { median, round } from './statistics.ts';
+
+export { median, round };
 
 /** One candidate; `run` does the work once and is awaited. */
 export interface Candidate {
@@ -28,12 +31,6 @@ export interface Row {
   readonly target?: number;
 }
 
-/** The middle value, the upper one of two; NaN of none. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
-
 /** Median milliseconds of one run of each candidate, over at least `repeats` turns and 1.5 s. Each is warmed up first. */
 export async function interleave(candidates: readonly Candidate[], repeats: number): Promise<Map<string, number>> {
   const times = new Map(candidates.map(({ name }) => [name, [] as number[]]));
@@ -48,11 +45,6 @@ export async function interleave(candidates: readonly Candidate[], repeats: numb
     }
   }
   return new Map([...times].map(([name, values]) => [name, median(values)]));
-}
-
-/** Three significant digits at least, for small and large figures alike. */
-export function round(value: number): number {
-  return Math.abs(value) < 1 ? Number(value.toPrecision(3)) : Math.round(value * 100) / 100;
 }
 
 /** A row of rates: `rate` turns milliseconds of one run into the unit, larger being better. `missing` names peers that could not run. */

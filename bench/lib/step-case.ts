@@ -49,6 +49,8 @@ function targetsOf(spec: ModelSpec): number {
   return 'classes' in spec ? spec.classes : 0;
 }
 
+const zero = (): number => 0;
+
 /** A random batch: uniform inputs; uniform tokens where the input is integers. */
 export function randomBatch(spec: ModelSpec, { x, y }: { readonly x: TensorType; readonly y: TensorType }): { x: Tensor; y: Tensor } {
   const random = uniforms(20_261_121);
@@ -71,7 +73,6 @@ export function initialParameters({ model, programs }: BuiltModel): NamedTensor[
 export async function stepCase(name: string, spec: ModelSpec): Promise<StepCase> {
   const built = await buildModel(spec);
   const { model, programs } = built;
-  const zero = (): number => 0;
   const { x, y } = randomBatch(spec, model.batch);
   const given: Readonly<Record<string, Tensor>> = { x, y };
   return {

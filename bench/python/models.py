@@ -68,8 +68,48 @@ class LeNet(nn.Module):
     def forward(self, x):
         value = x.permute(0, 3, 1, 2)
         for layer in self.conv:
-            value = F.max_pool2d(F.relu(layer(value)), 2)
+            value = F.relu(F.max_pool2d(layer(value), 2))
         return self.head(value)
+
+
+class ResNetBlock(nn.Module):
+    """Two 3 × 3 convolutions with group normalisation and a shortcut around them."""
+
+    def __init__(self, inputs, outputs, stride, groups):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, outputs)
+        self.projects = inputs != outputs or stride != 1
+        if self.projects:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, 0, bias=False)
+            self.norm3 = nn.GroupNorm(groups, outputs)
+
+    def forward(self, x):
+        value = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(value + (self.norm3(self.shortcut(x)) if self.projects else x))
+
+
+class ResNet(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        groups, width = spec["groups"], spec["stages"][0]["channels"]
+        self.stem = nn.Conv2d(spec["input"][2], width, 3, 1, 1, bias=False)
+        self.norm = nn.GroupNorm(groups, width)
+        blocks = []
+        for stage, entry in enumerate(spec["stages"]):
+            for index in range(entry["blocks"]):
+                blocks.append(ResNetBlock(width, entry["channels"], 2 if stage > 0 and index == 0 else 1, groups))
+                width = entry["channels"]
+        self.blocks = nn.ModuleList(blocks)
+        self.head = Flat([width, spec["classes"]])
+
+    def forward(self, x):
+        value = F.relu(self.norm(self.stem(x.permute(0, 3, 1, 2))))
+        for block in self.blocks:
+            value = block(value)
+        return self.head(value.mean((2, 3)))
 
 
 class RmsNorm(nn.Module):
@@ -178,7 +218,7 @@ def load(spec, module, arrays):
 
 def names(spec, arrays):
     """(Muster's name, PyTorch's name, whether one is the transpose of the other) of every parameter in `arrays`."""
-    table = TABLES[spec["family"]]
+    table = resnet(spec) if spec["family"] == "resnet" else TABLES[spec["family"]]
     result = []
     for name in arrays:
         if name in ("x", "y"):
@@ -206,14 +246,32 @@ CONVOLUTIONS = [
     (r"conv(\d+)\.bias", lambda n: f"conv.{int(n) - 1}.bias", False),
     *dense("head"),
 ]
+KINDS = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+
+
+def resnet(spec):
+    places = {}
+    for stage, entry in enumerate(spec["stages"]):
+        for index in range(entry["blocks"]):
+            places[f"stage{stage + 1}.block{index + 1}"] = len(places)
+    return [
+        (r"(stem|norm)\.(kernel|scale|bias)", lambda part, kind: f"{part}.{KINDS[kind]}", False),
+        (
+            r"(stage\d+\.block\d+)\.(\w+)\.(kernel|scale|bias)",
+            lambda block, part, kind: f"blocks.{places[block]}.{part}.{KINDS[kind]}",
+            False,
+        ),
+        *dense("head"),
+    ]
+
+
 GPT_PARTS = {"attention.qkv": "qkv", "attention.out": "out", "mlp.in": "up", "mlp.out": "down", "norm1": "norm1", "norm2": "norm2"}
-GPT_KINDS = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 GPT = [
     (r"embedding\.token", lambda: "tokens.weight", False),
     (r"embedding\.position", lambda: "positions.weight", False),
     (r"block(\d+)\.([a-z0-9.]+)\.(kernel)", lambda n, part, kind: f"blocks.{int(n) - 1}.{GPT_PARTS[part]}.weight", True),
-    (r"block(\d+)\.([a-z0-9.]+)\.(scale|bias)", lambda n, part, kind: f"blocks.{int(n) - 1}.{GPT_PARTS[part]}.{GPT_KINDS[kind]}", False),
-    (r"norm\.(scale|bias)", lambda kind: f"norm.{GPT_KINDS[kind]}", False),
+    (r"block(\d+)\.([a-z0-9.]+)\.(scale|bias)", lambda n, part, kind: f"blocks.{int(n) - 1}.{GPT_PARTS[part]}.{KINDS[kind]}", False),
+    (r"norm\.(scale|bias)", lambda kind: f"norm.{KINDS[kind]}", False),
     (r"head\.kernel", lambda: "head.weight", True),
 ]
 TABLES = {

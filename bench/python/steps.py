@@ -11,6 +11,7 @@ MODULES = {
     "regression": lambda spec: models.Flat([product(spec["input"]), *spec["hidden"], spec["outputs"]]),
     "cnn": models.Cnn,
     "lenet": models.LeNet,
+    "resnet": models.ResNet,
     "gpt": models.Gpt,
 }
 
@@ -27,26 +28,22 @@ def loss_of(spec):
 
 
 def optimizer_of(parameters, options, foreach=False):
-    """The torch.optim optimizer that Muster's optimizer specification names. AdamW decays matrices only, unless told otherwise."""
+    """The torch.optim optimizer that Muster's optimizer specification names; `decayed` says which parameters lose weight."""
     parameters = list(parameters)
     kind, rate = options["kind"], options["learningRate"]
-    decay = options.get("weightDecay", 0)
+    decay = options.get("weightDecay", 0.01 if kind == "adamw" else 0)
+    every = options.get("decayed", "matrices" if kind == "adamw" else "all") == "all"
+    groups = [
+        {"params": [p for p in parameters if every or p.dim() >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if not every and p.dim() < 2], "weight_decay": 0},
+    ]
+    groups = [group for group in groups if group["params"]]
     if kind == "sgd":
-        return torch.optim.SGD(parameters, rate, weight_decay=decay, foreach=foreach)
+        return torch.optim.SGD(groups, rate, foreach=foreach)
     if kind in ("momentum", "nesterov"):
-        nesterov = kind == "nesterov" or options.get("nesterov", False)
-        return torch.optim.SGD(parameters, rate, options["momentum"], weight_decay=decay, nesterov=nesterov, foreach=foreach)
-    betas, epsilon = (options["beta1"], options["beta2"]), options["epsilon"]
-    if kind == "adam":
-        return torch.optim.Adam(parameters, rate, betas, epsilon, weight_decay=decay, foreach=foreach)
-    if kind == "adamw":
-        every = options.get("decayAll", False)
-        groups = [
-            {"params": [p for p in parameters if every or p.dim() >= 2], "weight_decay": decay},
-            {"params": [p for p in parameters if not every and p.dim() < 2], "weight_decay": 0},
-        ]
-        return torch.optim.AdamW([group for group in groups if group["params"]], rate, betas, epsilon, foreach=foreach)
-    raise ValueError(f"no optimizer {kind}")
+        return torch.optim.SGD(groups, rate, options["momentum"], nesterov=kind == "nesterov", foreach=foreach)
+    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
+    return make(groups, rate, (options["beta1"], options["beta2"]), options["epsilon"], foreach=foreach)
 
 
 def batch_of(spec, arrays):
@@ -67,6 +64,11 @@ def training_step(spec, file=None, foreach=False):
         arrays = read_tensors(file)
         x, y = batch_of(spec, arrays)
         models.load(spec, module, arrays)
+    return stepping(spec, module, x, y, foreach)
+
+
+def stepping(spec, module, x, y, foreach=False):
+    """A function that trains `module` by one step on the batch and returns the loss before it."""
     optimizer = optimizer_of(module.parameters(), spec["optimizer"], foreach)
     loss_function, clip = loss_of(spec), spec.get("clipNorm")
 
