@@ -47,7 +47,7 @@ async function shareRow(family: 'softmax' | 'mlp'): Promise<Row> {
   const digests: number[] = [];
   for (let turn = 0; turn < 12; turn++) {
     let started = performance.now();
-    for (const _ of material.execute(0, turn % plan.tasks, base, null));
+    for (const _ of material.execute(0, turn % plan.tasks, { base, slotState: null }));
     const task = performance.now() - started;
     started = performance.now();
     stateRoot(whole);

@@ -110,7 +110,7 @@ async function taskAlone(plan: NetworkPlan): Promise<number> {
   const times: number[] = [];
   for (let task = 0; task < plan.tasks + 3; task++) {
     const started = performance.now();
-    for (const _ of material.execute(0, task % plan.tasks, base, null));
+    for (const _ of material.execute(0, task % plan.tasks, { base, slotState: null }));
     if (task >= 3) times.push(performance.now() - started);
   }
   return median(times);

@@ -4,24 +4,43 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
+import { digestSuite } from './engine-digest.ts';
+import { memorySuite, threadsSuite } from './engine-processes.ts';
+import { productsSuite } from './engine-products.ts';
+import { programProfileSuite } from './engine-profile.ts';
+import { stepsSuite } from './engine-steps.ts';
+import { gradientsSuite } from './gradients.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
 const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   engine: engineSuite,
+  'engine-products': productsSuite,
+  'engine-steps': stepsSuite,
+  'engine-threads': threadsSuite,
+  'engine-memory': memorySuite,
+  'engine-digest': digestSuite,
+  'engine-profile': programProfileSuite,
+  gradients: gradientsSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,
 };
 
-function describe({ bench, unit, ours, peers, ratio }: Row): string {
-  const others = Object.entries(peers).map(([name, value]) => `${name} ${value}`);
-  return `${bench}: ours ${ours} ${unit}${others.map((other) => `; ${other}`).join('')}${ratio === null ? '' : `; ${ratio} × the best peer`}`;
+/** `ours 60 GFLOP/s; jax-js 37 (1.6 ×, 1.5–1.7); 1.6 × the best peer, target 1.2`: ratios of the single turns in brackets. */
+function describe({ bench, unit, ours, peers, ratio, ratios, target }: Row): string {
+  if (Number.isNaN(ours)) return `${bench}: ${Object.values(peers).join('; ')}`;
+  const others = Object.entries(peers).map(([name, value]) => {
+    const one = ratios?.[name];
+    return `; ${name} ${value}${one === undefined ? '' : ` (${one.median} ×, ${one.low}–${one.high})`}`;
+  });
+  const goal = target === undefined ? '' : `, target ${target}${ratio !== null && ratio < target ? ' MISSED' : ''}`;
+  return `${bench}: ours ${ours} ${unit}${others.join('')}${ratio === null ? '' : `; ${ratio} × the best peer${goal}`}`;
 }
 
 const load = (when: string): Row => plainRow(`load average ${when}, ${availableParallelism()} cores`, 'processes', loadavg()[0] ?? 0, {});
 
-const [name = ''] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const [name = ''] = process.argv.slice(2);
 const suite = suites[name];
 if (suite === undefined) {
   process.stderr.write(`usage: node bench/run.ts <${Object.keys(suites).join(' | ')}> [--json]\n`);

@@ -1,10 +1,12 @@
 /*
  * Element-wise programs, run block by block: a fused chain keeps its intermediates in cache-sized registers.
  *
- * Descriptor (u32 words): elements, block, setup operations, operations, then 10 words for each operation:
- * opcode, check, then address and byte step per element for destination and operands a, b, c. A register has step 0: its block
- * starts at the same address in every block. Setup operations run once, for one whole block.
- * `check` asks for the NaN flag. Destinations own the bytes up to the next multiple of 64, so vector tails may write there.
+ * Descriptor (u32 words): elements, block, setup operations, operations, then 14 words for each operation: opcode, check, then for
+ * destination and operands a, b, c the address (two words) and the byte step per element. An address whose high word is
+ * REGISTER is a byte offset into the thread's scratch: a register, whose block starts there in every block. Setup operations run
+ * once, for one whole block. `check` asks for the NaN flag. A block has at most 512 elements.
+ * Destinations own the bytes up to the next multiple of 64, so vector tails may write there; reads may go as far.
+ * Threads take whole blocks; each runs the setup for itself.
  */
 #include "types.h"
 #include "math.h"
@@ -13,273 +15,304 @@
 #define OPCODE_NAME(NAME) OP_##NAME,
 enum { OPCODES(OPCODE_NAME) };
 
-/* View descriptor: address, rank, extents, then strides in elements. Reads `count` elements from flat position `start`. */
-#define DEFINE_LOAD(NAME, T)                                                                                   \
-  static void NAME(T *out, const u32 *view, u32 start, u32 count) {                                            \
-    const T *base = AT(const T, view[0]);                                                                      \
-    u32 rank = view[1];                                                                                        \
-    const u32 *extents = view + 2;                                                                             \
-    const i32 *strides = (const i32 *)(view + 2 + rank);                                                       \
-    u32 index[16];                                                                                             \
-    i32 offset = 0;                                                                                            \
-    u32 rest = start;                                                                                          \
-    for (u32 d = rank; d-- > 0;) {                                                                             \
-      index[d] = rest % extents[d];                                                                            \
-      rest /= extents[d];                                                                                      \
-      offset += (i32)index[d] * strides[d];                                                                    \
+#define REGISTER 0xffffffffu
+#define RECORD_WORDS 14
+
+#ifdef __clang__
+#define UNROLL_FEW _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLL_FEW _Pragma("GCC unroll 4")
+#endif
+#ifdef __wasm__
+#undef UNROLL_FEW
+#define UNROLL_FEW
+#endif
+
+/* Copies `run` elements; `room` elements may be written and as many read. */
+#define DEFINE_COPY_RUN(NAME, T, VECTOR, LOAD, STORE)                                                          \
+  INLINE void NAME(T *out, const T *in, u32 run, u32 room) {                                                   \
+    u32 i = 0, width = sizeof(VECTOR) / sizeof(T);                                                             \
+    if (((run + width - 1) & ~(width - 1)) <= room) {                                                          \
+      for (; i < run; i += width) STORE(out + i, LOAD(in + i));                                                \
+      return;                                                                                                  \
     }                                                                                                          \
-    u32 last = rank - 1;                                                                                       \
-    i32 step = strides[last];                                                                                  \
+    for (; i + width <= run; i += width) STORE(out + i, LOAD(in + i));                                         \
+    for (; i < run; i++) out[i] = in[i];                                                                       \
+  }
+INLINE vb load_vb(const u8 *p) { return *(const vb_at *)p; }
+INLINE void store_vb(u8 *p, vb x) { *(vb_at *)p = x; }
+DEFINE_COPY_RUN(copy_run4, u32, vu, loadu, storeu)
+DEFINE_COPY_RUN(copy_run1, u8, vb, load_vb, store_vb)
+
+/* Four rows of a transposed view, `columns` elements each, which lie side by side: row r, column c at in[r + c * step]. */
+static void load_four_rows(u32 *out, const u32 *in, i64 step, u32 columns) {
+  u32 c = 0;
+  for (; c + 4 <= columns; c += 4, in += 4 * step) {
+    v4f a = *(const v4f_at *)in, b = *(const v4f_at *)(in + step);
+    v4f p = *(const v4f_at *)(in + 2 * step), q = *(const v4f_at *)(in + 3 * step);
+    v4f ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), pq = __builtin_shufflevector(p, q, 0, 4, 1, 5);
+    v4f ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(p, q, 2, 6, 3, 7);
+    *(v4f_at *)(out + c) = __builtin_shufflevector(ab, pq, 0, 1, 4, 5);
+    *(v4f_at *)(out + columns + c) = __builtin_shufflevector(ab, pq, 2, 3, 6, 7);
+    *(v4f_at *)(out + 2 * columns + c) = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
+    *(v4f_at *)(out + 3 * columns + c) = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
+  }
+  for (; c < columns; c++, in += step)
+    for (u32 r = 0; r < 4; r++) out[r * columns + c] = in[r];
+}
+static void load_four_rows1(u8 *out, const u8 *in, i64 step, u32 columns) {
+  for (u32 c = 0; c < columns; c++, in += step)
+    for (u32 r = 0; r < 4; r++) out[r * columns + c] = in[r];
+}
+
+/* View descriptor: address (two words), rank, extents, then strides in elements. Reads `count` elements from position `start`. */
+#define DEFINE_LOAD(NAME, T, COPY_RUN, FOUR_ROWS)                                                              \
+  static void NAME(T *out, const u32 *view, u32 start, u32 count, const Context *context) {                    \
+    (void)context;                                                                                             \
+    const T *in = AT(const T, view);                                                                           \
+    u32 last = view[2] - 1;                                                                                    \
+    const u32 *extents = view + 3;                                                                             \
+    const i32 *strides = (const i32 *)(view + 4 + last);                                                       \
+    u32 index[16], rest = start;                                                                               \
+    for (u32 a = last; a > 0; a--) {                                                                           \
+      u32 next = rest / extents[a];                                                                            \
+      index[a] = rest - next * extents[a];                                                                     \
+      rest = next;                                                                                             \
+      in += (i64)index[a] * strides[a];                                                                        \
+    }                                                                                                          \
+    index[0] = rest;                                                                                           \
+    in += (i64)rest * strides[0];                                                                              \
+    u32 width = extents[last];                                                                                 \
+    i64 step = strides[last];                                                                                  \
+    u32 sides = last > 0 && strides[last - 1] == 1 && step != 0 && step != 1;                                  \
     while (count > 0) {                                                                                        \
-      u32 run = extents[last] - index[last];                                                                   \
+      if (sides && index[last] == 0 && count / 4 >= width && index[last - 1] + 4 < extents[last - 1]) {        \
+        FOUR_ROWS(out, in, step, width);                                                                       \
+        out += 4 * width;                                                                                      \
+        count -= 4 * width;                                                                                    \
+        in += 4;                                                                                               \
+        index[last - 1] += 4;                                                                                  \
+        continue;                                                                                              \
+      }                                                                                                        \
+      u32 run = width - index[last];                                                                           \
       if (run > count) run = count;                                                                            \
-      const T *in = base + offset;                                                                             \
       if (step == 1) {                                                                                         \
-        for (u32 i = 0; i < run; i++) out[i] = in[i];                                                          \
+        COPY_RUN(out, in, run, count);                                                                         \
       } else if (step == 0) {                                                                                  \
         T value = in[0];                                                                                       \
         for (u32 i = 0; i < run; i++) out[i] = value;                                                          \
       } else {                                                                                                 \
-        for (u32 i = 0; i < run; i++) out[i] = in[(i32)i * step];                                              \
+        for (u32 i = 0; i < run; i++) out[i] = in[i * step];                                                   \
       }                                                                                                        \
       out += run;                                                                                              \
       count -= run;                                                                                            \
-      offset += (i32)run * step;                                                                               \
+      in += run * step;                                                                                        \
       index[last] += run;                                                                                      \
-      for (u32 d = last; d > 0 && index[d] == extents[d]; d--) {                                               \
-        offset += strides[d - 1] - (i32)extents[d] * strides[d];                                               \
-        index[d] = 0;                                                                                          \
-        index[d - 1]++;                                                                                        \
+      for (u32 a = last; a > 0 && index[a] == extents[a]; a--) {                                               \
+        in += strides[a - 1] - (i64)extents[a] * strides[a];                                                   \
+        index[a] = 0;                                                                                          \
+        index[a - 1]++;                                                                                        \
       }                                                                                                        \
     }                                                                                                          \
   }
-DEFINE_LOAD(load_view4, u32)
-DEFINE_LOAD(load_view1, u8)
+DEFINE_LOAD(load_view4, u32, copy_run4, load_four_rows)
+DEFINE_LOAD(load_view1, u8, copy_run1, load_four_rows1)
 
-static const v4i tail_masks[4] = {{-1, -1, -1, -1}, {-1, 0, 0, 0}, {-1, -1, 0, 0}, {-1, -1, -1, 0}};
-
-#define UNARY_F32(NAME, EXPRESSION)                                       \
-  case OP_##NAME: {                                                       \
-    v4i nan = {0, 0, 0, 0};                                               \
-    v4f r = splat(0);                                                     \
-    for (u32 i = 0; i < vectors; i++) {                                   \
-      nan |= (r != r);                                                    \
-      v4f x = load4(a + 16 * i);                                          \
-      r = (EXPRESSION);                                                   \
-      store4(out + 16 * i, r);                                            \
-    }                                                                     \
-    nan |= (r != r) & tail;                                               \
-    if (check) nans |= nan;                                               \
-    break;                                                                \
-  }
-#define BINARY_F32(NAME, EXPRESSION)                                      \
-  case OP_##NAME: {                                                       \
-    v4i nan = {0, 0, 0, 0};                                               \
-    v4f r = splat(0);                                                     \
-    for (u32 i = 0; i < vectors; i++) {                                   \
-      nan |= (r != r);                                                    \
-      v4f x = load4(a + 16 * i), y = load4(b + 16 * i);                   \
-      r = (EXPRESSION);                                                   \
-      store4(out + 16 * i, r);                                            \
-    }                                                                     \
-    nan |= (r != r) & tail;                                               \
-    if (check) nans |= nan;                                               \
-    break;                                                                \
-  }
-#define VECTOR_U32(NAME, EXPRESSION)                                      \
-  case OP_##NAME:                                                         \
-    for (u32 i = 0; i < vectors; i++) {                                   \
-      v4u x = load4u(a + 16 * i), y = load4u(b + 16 * i);                 \
-      (void)y;                                                            \
-      store4u(out + 16 * i, (v4u)(EXPRESSION));                           \
-    }                                                                     \
-    break;
-#define UNARY_U32(NAME, EXPRESSION)                                       \
-  case OP_##NAME:                                                         \
-    for (u32 i = 0; i < vectors; i++) {                                   \
-      v4u x = load4u(a + 16 * i);                                         \
-      store4u(out + 16 * i, (v4u)(EXPRESSION));                           \
-    }                                                                     \
-    break;
-#define SCALAR_U32(NAME, EXPRESSION)                                      \
-  case OP_##NAME:                                                         \
-    for (u32 i = 0; i < count; i++) {                                     \
-      u32 x = ((const u32 *)a)[i], y = ((const u32 *)b)[i];               \
-      ((u32 *)out)[i] = (u32)(EXPRESSION);                                \
-    }                                                                     \
-    break;
-/* Four 32-bit lanes to four bytes 0 or 1. */
-#define COMPARE4(NAME, V, EXPRESSION)                                     \
-  case OP_##NAME:                                                         \
-    for (u32 i = 0; i < vectors; i++) {                                   \
-      V x = (V)load4u(a + 16 * i), y = (V)load4u(b + 16 * i);             \
-      v4i mask = (v4i)(EXPRESSION)&1;                                     \
-      *(v4b_at *)(out + 4 * i) = __builtin_convertvector(mask, v4b);      \
-    }                                                                     \
-    break;
-#define BYTES(NAME, EXPRESSION)                                           \
-  case OP_##NAME:                                                         \
-    for (u32 i = 0; i < count; i += 16) {                                 \
-      v16b x = *(const v16b_at *)(a + i), y = *(const v16b_at *)(b + i);  \
-      (void)y;                                                            \
-      *(v16b_at *)(out + i) = (v16b)(EXPRESSION);                         \
-    }                                                                     \
-    break;
+/* 1 if one of `count` float32 is NaN. Comparing two values tells whether either is. */
+static u32 has_nan(const f32 *x, u32 count) {
+  vm nan = unordered(splat(0.0f), splat(0.0f));
+  u32 i = 0;
+  UNROLL_FEW
+  for (; i + 2 * LANES <= count; i += 2 * LANES) nan |= unordered(load(x + i), load(x + i + LANES));
+  u32 found = any_of(nan);
+  for (; i < count; i++) found |= x[i] != x[i];
+  return found;
+}
 
 INLINE u32 idiv_i32(i32 x, i32 y) { return y == 0 ? 0 : y == -1 ? 0u - (u32)x : (u32)(x / y); }
 INLINE u32 mod_i32(i32 x, i32 y) { return y == 0 || y == -1 ? 0 : (u32)(x % y); }
-INLINE v4u mask_of_bytes(const u8 *p) { return 0u - __builtin_convertvector(*(const v4b_at *)p, v4u); }
 
-INLINE i32 saturate_i32(f32 x) {
-  if (x != x) return 0;
-  if (x >= 2147483648.0f) return 2147483647;
-  if (x <= -2147483648.0f) return (-2147483647 - 1);
-  return (i32)x;
+/* Conversions toward zero that saturate; a NaN gives 0. What an instruction would not fit is 0 when it is converted. */
+INLINE vu saturate_i32(vf x) {
+  vm big = less_equal(splat(2147483648.0f), x);
+  vf fits = pick(big | unordered(x, x), splat(0.0f), at_least(x, splat(-2147483648.0f)));
+  return pick_u32(big, splatu(0x7fffffffu), (vu)__builtin_convertvector(fits, vi));
 }
-INLINE u32 saturate_u32(f32 x) {
-  if (!(x > 0.0f)) return 0;
-  if (x >= 4294967296.0f) return 4294967295u;
-  return (u32)x;
+INLINE vu saturate_u32(vf x) {
+  vm big = less_equal(splat(4294967296.0f), x), upper = less_equal(splat(2147483648.0f), x);
+  vm none = ~less(splat(0.0f), x);
+  vf fits = pick(big | none, splat(0.0f), pick(upper, x - 2147483648.0f, x));
+  vu whole = (vu)__builtin_convertvector(fits, vi) + pick_u32(upper, splatu(0x80000000u), splatu(0));
+  return pick_u32(big, splatu(0xffffffffu), whole);
 }
 
-/* One operation on `count` elements; `tail` keeps the valid lanes of the last vector. Returns the lanes that are NaN. */
-static v4i run_operation(const u32 *op, u32 position, u32 count) {
-  u32 check = op[1];
-  u8 *out = AT(u8, op[2] + position * op[3]);
-  const u8 *a = AT(const u8, op[4] + position * op[5]);
-  const u8 *b = AT(const u8, op[6] + position * op[7]);
-  const u8 *c = AT(const u8, op[8] + position * op[9]);
-  u32 vectors = (count + 3) / 4;
-  v4i tail = tail_masks[count & 3];
-  v4i nans = {0, 0, 0, 0};
+#define VF(P) load((P) + i)
+#define VU(P) loadu((P) + i)
+#define VI(P) ((vi)loadu((P) + i))
+#define LANES_OF(P) load_bytes((P) + i / 4)
+#define FOR_VECTORS UNROLL_FEW for (u32 i = 0; i < bytes; i += VECTOR_BYTES)
+
+#define OP_F32(NAME, EXPRESSION) \
+  case OP_##NAME:                \
+    FOR_VECTORS {                \
+      vf x = VF(a);              \
+      store(out + i, EXPRESSION); \
+    }                            \
+    break;
+#define OP_F32_2(NAME, EXPRESSION)  \
+  case OP_##NAME:                   \
+    FOR_VECTORS {                   \
+      vf x = VF(a), y = VF(b);      \
+      store(out + i, EXPRESSION);   \
+    }                               \
+    break;
+#define OP_F32_3(NAME, EXPRESSION)          \
+  case OP_##NAME:                           \
+    FOR_VECTORS {                           \
+      vf x = VF(a), y = VF(b), z = VF(c);   \
+      store(out + i, EXPRESSION);           \
+    }                                       \
+    break;
+#define OP_U32(NAME, EXPRESSION)    \
+  case OP_##NAME:                   \
+    FOR_VECTORS {                   \
+      vu x = VU(a);                 \
+      storeu(out + i, EXPRESSION);  \
+    }                               \
+    break;
+#define OP_U32_2(NAME, EXPRESSION)  \
+  case OP_##NAME:                   \
+    FOR_VECTORS {                   \
+      vu x = VU(a), y = VU(b);      \
+      storeu(out + i, EXPRESSION);  \
+    }                               \
+    break;
+#define OP_EACH(NAME, EXPRESSION)                           \
+  case OP_##NAME:                                           \
+    for (u32 i = 0; i < count; i++) {                       \
+      u32 x = ((const u32 *)a)[i], y = ((const u32 *)b)[i]; \
+      ((u32 *)out)[i] = (u32)(EXPRESSION);                  \
+    }                                                       \
+    break;
+#define OP_COMPARE(NAME, COMPARE, READ)                                     \
+  case OP_##NAME:                                                           \
+    FOR_VECTORS store_bytes(out + i / 4, COMPARE(READ(a), READ(b)));        \
+    break;
+#define OP_BYTES(NAME, EXPRESSION)                                                  \
+  case OP_##NAME:                                                                   \
+    for (u32 i = 0; i < count; i += VECTOR_BYTES) {                                 \
+      vbytes x = *(const vbytes_at *)(a + i), y = *(const vbytes_at *)(b + i);      \
+      *(vbytes_at *)(out + i) = (vbytes)(EXPRESSION);                               \
+    }                                                                               \
+    break;
+
+/* Where the block at `position` of an operand begins; `words`: address, step. */
+INLINE u8 *place_of(const u32 *words, u32 position, const Context *context) {
+  if (words[1] == REGISTER) return context->scratch + words[0];
+  return AT(u8, words) + (__SIZE_TYPE__)position * words[2];
+}
+
+/* One operation on `count` elements. Returns 1 if a checked result holds a NaN. */
+static u32 run_operation(const u32 *op, u32 position, u32 count, const Context *context) {
+  u8 *out = place_of(op + 2, position, context);
+  const u8 *a = place_of(op + 5, position, context);
+  const u8 *b = place_of(op + 8, position, context);
+  const u8 *c = place_of(op + 11, position, context);
+  u32 bytes = 4 * count;
   switch (op[0]) {
-    case OP_LOAD4: {
-      load_view4((u32 *)out, AT(const u32, op[4]), position, count);
-      if (check) {
-        for (u32 i = 0; i < vectors; i++) {
-          v4f x = load4(out + 16 * i);
-          nans |= (x != x) & (i + 1 == vectors ? tail : splati(-1));
-        }
-      }
-      break;
-    }
-    case OP_LOAD1: load_view1(out, AT(const u32, op[4]), position, count); break;
+    case OP_LOAD4: load_view4((u32 *)out, (const u32 *)a, position, count, context); break;
+    case OP_LOAD1: load_view1(out, (const u32 *)a, position, count, context); break;
     case OP_SPLAT4: {
-      v4u value = splatu(*(const u32 *)a);
-      for (u32 i = 0; i < vectors; i++) store4u(out + 16 * i, value);
+      vu value = splatu(*(const u32 *)a);
+      FOR_VECTORS storeu(out + i, value);
       break;
     }
-    case OP_SPLAT1: {
-      u8 value = *a;
-      for (u32 i = 0; i < count; i++) out[i] = value;
-      break;
-    }
-      UNARY_F32(COPY4, x)
-      BYTES(COPY1, x)
-      BINARY_F32(ADD_F32, x + y)
-      BINARY_F32(MUL_F32, x *y)
-      BINARY_F32(IDIV_F32, trunc4(x / y))
-      BINARY_F32(MOD_F32, fmod4(x, y))
-      BINARY_F32(MIN_F32, min4(x, y))
-      BINARY_F32(MAX_F32, max4(x, y))
-      UNARY_F32(NEG_F32, (v4f)((v4u)x ^ 0x80000000u))
-      UNARY_F32(RECIPROCAL_F32, 1.0f / x)
-      UNARY_F32(FLOOR_F32, floor4(x))
-      UNARY_F32(CEIL_F32, ceil4(x))
-      UNARY_F32(SQRT_F32, sqrt4(x))
-      UNARY_F32(EXP_F32, exp4(x))
-      UNARY_F32(LOG_F32, log4(x))
-      UNARY_F32(SIN_F32, sin4(x))
-      UNARY_F32(COS_F32, cos4(x))
-      UNARY_F32(ERF_F32, erf4(x))
-      COMPARE4(LESS_F32, v4f, x < y)
-      COMPARE4(LESS_EQUAL_F32, v4f, x <= y)
-      COMPARE4(EQUAL_F32, v4f, x == y)
-      COMPARE4(NOT_EQUAL_F32, v4f, x != y)
-    case OP_WHERE4: {
-      v4i nan = {0, 0, 0, 0};
-      v4f r = splat(0);
-      for (u32 i = 0; i < vectors; i++) {
-        nan |= (r != r);
-        v4u mask = mask_of_bytes(a + 4 * i);
-        r = (v4f)((load4u(b + 16 * i) & mask) | (load4u(c + 16 * i) & ~mask));
-        store4(out + 16 * i, r);
-      }
-      nan |= (r != r) & tail;
-      if (check) nans |= nan;
-      break;
-    }
+    case OP_SPLAT1: __builtin_memset(out, *a, count); break;
+      OP_U32(COPY4, x)
+      OP_BYTES(COPY1, ((void)y, x))
+      OP_F32_2(ADD_F32, x + y)
+      OP_F32_2(MUL_F32, x * y)
+      OP_F32_2(IDIV_F32, vtrunc(x / y))
+      OP_F32_2(MOD_F32, vfmod(x, y))
+      OP_F32_2(MIN_F32, minimum(x, y))
+      OP_F32_2(MAX_F32, maximum(x, y))
+      OP_F32(NEG_F32, (vf)((vu)x ^ 0x80000000u))
+      OP_F32(RECIPROCAL_F32, 1.0f / x)
+      OP_F32(FLOOR_F32, vfloor(x))
+      OP_F32(CEIL_F32, vceil(x))
+      OP_F32(SQRT_F32, vsqrt(x))
+      OP_F32(EXP_F32, vexp(x))
+      OP_F32(LOG_F32, vlog(x))
+      OP_F32(SIN_F32, vsin(x))
+      OP_F32(COS_F32, vcos(x))
+      OP_F32(ERF_F32, verf(x))
+      OP_COMPARE(LESS_F32, less, VF)
+      OP_COMPARE(LESS_EQUAL_F32, less_equal, VF)
+      OP_COMPARE(EQUAL_F32, equal, VF)
+      OP_COMPARE(NOT_EQUAL_F32, not_equal, VF)
+    case OP_WHERE4: FOR_VECTORS store(out + i, pick(LANES_OF(a), VF(b), VF(c))); break;
     case OP_WHERE1:
-      for (u32 i = 0; i < count; i++) out[i] = a[i] ? b[i] : c[i];
+      for (u32 i = 0; i < count; i += VECTOR_BYTES) {
+        vbytes mask = 0 - *(const vbytes_at *)(a + i);
+        *(vbytes_at *)(out + i) = (*(const vbytes_at *)(b + i) & mask) | (*(const vbytes_at *)(c + i) & ~mask);
+      }
       break;
-      VECTOR_U32(ADD_I32, x + y)
-      VECTOR_U32(MUL_I32, x *y)
-      UNARY_U32(NEG_I32, 0u - x)
-      SCALAR_U32(IDIV_I32, idiv_i32((i32)x, (i32)y))
-      SCALAR_U32(IDIV_U32, y == 0 ? 0 : x / y)
-      SCALAR_U32(MOD_I32, mod_i32((i32)x, (i32)y))
-      SCALAR_U32(MOD_U32, y == 0 ? 0 : x % y)
-      SCALAR_U32(MIN_I32, (i32)x < (i32)y ? x : y)
-      SCALAR_U32(MAX_I32, (i32)x < (i32)y ? y : x)
-      SCALAR_U32(MIN_U32, x < y ? x : y)
-      SCALAR_U32(MAX_U32, x < y ? y : x)
-      COMPARE4(LESS_I32, v4i, x < y)
-      COMPARE4(LESS_EQUAL_I32, v4i, x <= y)
-      COMPARE4(LESS_U32, v4u, x < y)
-      COMPARE4(LESS_EQUAL_U32, v4u, x <= y)
-      COMPARE4(EQUAL_I32, v4i, x == y)
-      COMPARE4(NOT_EQUAL_I32, v4i, x != y)
-      VECTOR_U32(AND_I32, x &y)
-      VECTOR_U32(OR_I32, x | y)
-      VECTOR_U32(XOR_I32, x ^ y)
-      SCALAR_U32(SHL_I32, y > 31 ? 0 : x << y)
-      SCALAR_U32(SHR_I32, y > 31 ? 0 : x >> y)
-      BYTES(OR_BOOL, x | y)
-      BYTES(AND_BOOL, x &y)
-      BYTES(XOR_BOOL, x ^ y)
-      BYTES(LESS_BOOL, ~x & y & 1)
-      BYTES(LESS_EQUAL_BOOL, (~x | y) & 1)
-      BYTES(EQUAL_BOOL, ~(x ^ y) & 1)
-    case OP_CAST_F32_I32:
-      for (u32 i = 0; i < count; i++) ((i32 *)out)[i] = saturate_i32(((const f32 *)a)[i]);
-      break;
-    case OP_CAST_F32_U32:
-      for (u32 i = 0; i < count; i++) ((u32 *)out)[i] = saturate_u32(((const f32 *)a)[i]);
-      break;
-    case OP_CAST_F32_BOOL:
-      for (u32 i = 0; i < count; i++) out[i] = ((const f32 *)a)[i] != 0.0f;
-      break;
-    case OP_CAST_I32_F32:
-      for (u32 i = 0; i < count; i++) ((f32 *)out)[i] = (f32)((const i32 *)a)[i];
-      break;
-    case OP_CAST_U32_F32:
-      for (u32 i = 0; i < count; i++) ((f32 *)out)[i] = (f32)((const u32 *)a)[i];
-      break;
-    case OP_CAST_I32_BOOL:
-      for (u32 i = 0; i < count; i++) out[i] = ((const u32 *)a)[i] != 0;
-      break;
-    case OP_CAST_BOOL_F32:
-      for (u32 i = 0; i < vectors; i++) store4u(out + 16 * i, mask_of_bytes(a + 4 * i) & 0x3f800000u);
-      break;
-    case OP_CAST_BOOL_I32:
-      for (u32 i = 0; i < vectors; i++) store4u(out + 16 * i, mask_of_bytes(a + 4 * i) & 1u);
-      break;
+      OP_U32_2(ADD_I32, x + y)
+      OP_U32_2(MUL_I32, x * y)
+      OP_U32(NEG_I32, 0u - x)
+      OP_EACH(IDIV_I32, idiv_i32((i32)x, (i32)y))
+      OP_EACH(IDIV_U32, y == 0 ? 0 : x / y)
+      OP_EACH(MOD_I32, mod_i32((i32)x, (i32)y))
+      OP_EACH(MOD_U32, y == 0 ? 0 : x % y)
+      OP_U32_2(MIN_I32, pick_u32(less_i32((vi)x, (vi)y), x, y))
+      OP_U32_2(MAX_I32, pick_u32(less_i32((vi)x, (vi)y), y, x))
+      OP_U32_2(MIN_U32, pick_u32(less_u32(x, y), x, y))
+      OP_U32_2(MAX_U32, pick_u32(less_u32(x, y), y, x))
+      OP_COMPARE(LESS_I32, less_i32, VI)
+      OP_COMPARE(LESS_EQUAL_I32, less_equal_i32, VI)
+      OP_COMPARE(LESS_U32, less_u32, VU)
+      OP_COMPARE(LESS_EQUAL_U32, less_equal_u32, VU)
+      OP_COMPARE(EQUAL_I32, equal_u32, VU)
+      OP_COMPARE(NOT_EQUAL_I32, not_equal_u32, VU)
+      OP_U32_2(AND_I32, x & y)
+      OP_U32_2(OR_I32, x | y)
+      OP_U32_2(XOR_I32, x ^ y)
+      OP_U32_2(SHL_I32, pick_u32(less_u32(y, splatu(32)), x << (y & 31), splatu(0)))
+      OP_U32_2(SHR_I32, pick_u32(less_u32(y, splatu(32)), x >> (y & 31), splatu(0)))
+      OP_BYTES(OR_BOOL, x | y)
+      OP_BYTES(AND_BOOL, x & y)
+      OP_BYTES(XOR_BOOL, x ^ y)
+      OP_BYTES(LESS_BOOL, ~x & y & 1)
+      OP_BYTES(LESS_EQUAL_BOOL, (~x | y) & 1)
+      OP_BYTES(EQUAL_BOOL, ~(x ^ y) & 1)
+      OP_U32(CAST_F32_I32, saturate_i32((vf)x))
+      OP_U32(CAST_F32_U32, saturate_u32((vf)x))
+    case OP_CAST_F32_BOOL: FOR_VECTORS store_bytes(out + i / 4, not_equal(VF(a), splat(0.0f))); break;
+      OP_F32(CAST_I32_F32, __builtin_convertvector((vi)x, vf))
+      OP_F32(CAST_U32_F32, __builtin_convertvector((vu)x, vf))
+    case OP_CAST_I32_BOOL: FOR_VECTORS store_bytes(out + i / 4, not_equal_u32(VU(a), splatu(0))); break;
+    case OP_CAST_BOOL_F32: FOR_VECTORS store(out + i, pick(LANES_OF(a), splat(1.0f), splat(0.0f))); break;
+    case OP_CAST_BOOL_I32: FOR_VECTORS storeu(out + i, pick_u32(LANES_OF(a), splatu(1), splatu(0))); break;
+      OP_F32_2(SUB_F32, x - y)
+      OP_F32_3(MUL_ADD_F32, x * y + z)
+      OP_F32_3(ADD_MUL_F32, (x + y) * z)
+      OP_F32_2(DIVIDE_F32, x * (1.0f / y))
     default: break;
   }
-  return nans;
+  return op[1] ? has_nan((const f32 *)out, count) : 0;
 }
 
-/* Runs a whole descriptor. Returns 1 if a checked result held a NaN. */
-u32 EXPORT(elementwise) elementwise(u32 descriptor) {
-  const u32 *words = AT(const u32, descriptor);
-  u32 total = words[0], block = words[1], setup = words[2], operations = words[3];
-  const u32 *op = words + 4;
-  v4i nans = {0, 0, 0, 0};
-  for (u32 i = 0; i < setup; i++, op += 10) nans |= run_operation(op, 0, block);
-  for (u32 position = 0; position < total; position += block) {
-    u32 count = total - position < block ? total - position : block;
+static u32 elementwise(const u32 *d, const Context *context) {
+  u32 total = d[0], block = d[1], setup = d[2], operations = d[3];
+  Share share = share_of(context, total, block);
+  if (share.begin == share.end) return 0;
+  const u32 *op = d + 4;
+  u32 nan = 0;
+  for (u32 i = 0; i < setup; i++, op += RECORD_WORDS) nan |= run_operation(op, 0, block, context);
+  for (u32 position = share.begin; position < share.end; position += block) {
+    u32 count = share.end - position < block ? share.end - position : block;
     const u32 *next = op;
-    for (u32 i = 0; i < operations; i++, next += 10) nans |= run_operation(next, position, count);
+    for (u32 i = 0; i < operations; i++, next += RECORD_WORDS) nan |= run_operation(next, position, count, context);
   }
-  return any4(nans);
+  return nan;
 }

@@ -20,16 +20,15 @@ void *memcpy(void *to, const void *from, __SIZE_TYPE__ bytes) { return __builtin
 #include "elementwise.c"
 #include "movement.c"
 #include "order.c"
+#ifndef FAR
+#define FAR 0
+#define NF 0
+#define STREAM 0
+#endif
 #include "product.c"
 #include "reduce.c"
 #include "sha256.c"
 #include "threads.h"
-
-/* 1 if one of `count` float32 is an infinity or NaN. Descriptor: address, count. */
-static u32 check_finite(const u32 *d, const Context *context) {
-  Share share = share_of(context, d[2], 1024);
-  return share.end > share.begin && !all_finite(AT(const u32, d) + share.begin, share.end - share.begin);
-}
 
 #define KERNEL_NUMBER(NAME) NUMBER_##NAME,
 enum { KERNELS(KERNEL_NUMBER) };

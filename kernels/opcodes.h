@@ -1,6 +1,8 @@
 /*
  * Operations of the element-wise interpreter. `build.ts` reads this list and writes the same numbers into the generated
  * TypeScript, so the order here is the only definition.
+ *
+ * The last line joins frequent pairs, each step still rounded: a - b, a * b + c, (a + b) * c, a * (1 / b).
  */
 #define OPCODES(X) \
   X(LOAD4) X(LOAD1) X(SPLAT4) X(SPLAT1) X(COPY4) X(COPY1) \
@@ -13,4 +15,5 @@
   X(AND_I32) X(OR_I32) X(XOR_I32) X(SHL_I32) X(SHR_I32) \
   X(OR_BOOL) X(AND_BOOL) X(XOR_BOOL) X(LESS_BOOL) X(LESS_EQUAL_BOOL) X(EQUAL_BOOL) \
   X(CAST_F32_I32) X(CAST_F32_U32) X(CAST_F32_BOOL) X(CAST_I32_F32) X(CAST_U32_F32) X(CAST_I32_BOOL) \
-  X(CAST_BOOL_F32) X(CAST_BOOL_I32)
+  X(CAST_BOOL_F32) X(CAST_BOOL_I32) \
+  X(SUB_F32) X(MUL_ADD_F32) X(ADD_MUL_F32) X(DIVIDE_F32)

@@ -11,14 +11,22 @@ INLINE u32 sort_key(u32 bits, u32 kind) {
 }
 
 /*
- * Sorts `rows` rows of `width` elements from `from` into `to` (values) or their positions (`positions` = 1).
- * `scratch` holds 16 bytes per element of one row: two halves of (key, position) pairs.
+ * Sorts rows of `width` elements into values or their positions. Descriptor: address of the result, address of the elements,
+ * rows, width, kind, 1 for positions (else values), address of 16 bytes for each element of a row, which are used where the
+ * thread's scratch is too small: two halves of (key, position) pairs. Threads share the rows; one does all where they need the shared bytes.
  */
-void EXPORT(sort_rows) sort_rows(u32 to, u32 from, u32 rows, u32 width, u32 kind, u32 positions, u32 scratch) {
-  for (u32 r = 0; r < rows; r++) {
-    u64 *a = AT(u64, scratch), *b = a + width;
+static u32 sort_rows(const u32 *d, const Context *context) {
+  u8 *to = AT(u8, d);
+  const u8 *from = AT(const u8, d + 2);
+  u32 rows = d[4], width = d[5], kind = d[6], positions = d[7];
+  u32 fits = width <= SCRATCH_BYTES / 16;
+  if (!fits && context->thread > 0) return 0;
+  Share share = fits ? share_of(context, rows, 1) : (Share){0, rows};
+  for (u32 r = share.begin; r < share.end; r++) {
+    u64 *a = fits ? (u64 *)context->scratch : AT(u64, d + 8), *b = a + width;
+    const u8 *in = from + (i64)r * width * (kind == 3 ? 1 : 4);
     for (u32 i = 0; i < width; i++) {
-      u32 bits = kind == 3 ? AT(const u8, from)[r * width + i] : AT(const u32, from)[r * width + i];
+      u32 bits = kind == 3 ? in[i] : ((const u32 *)in)[i];
       a[i] = ((u64)sort_key(bits, kind) << 32) | i;
     }
     for (u32 span = 1; span < width; span *= 2) {
@@ -31,37 +39,66 @@ void EXPORT(sort_rows) sort_rows(u32 to, u32 from, u32 rows, u32 width, u32 kind
       a = b;
       b = swap;
     }
+    u8 *out = to + (i64)r * width * (kind == 3 && !positions ? 1 : 4);
     for (u32 i = 0; i < width; i++) {
       u32 position = (u32)a[i];
-      if (positions) AT(u32, to)[r * width + i] = position;
-      else if (kind == 3) AT(u8, to)[r * width + i] = AT(const u8, from)[r * width + position];
-      else AT(u32, to)[r * width + i] = AT(const u32, from)[r * width + position];
+      if (positions) ((u32 *)out)[i] = position;
+      else if (kind == 3) out[i] = in[position];
+      else ((u32 *)out)[i] = ((const u32 *)in)[position];
     }
   }
+  return 0;
 }
 
 #define TURN(R) x0 = x0 + x1, x1 = ((x1 << R) | (x1 >> (32 - R))) ^ x0;
 
+INLINE vu threefry_words(vu k0, vu k1, vu counter, u32 mode) {
+  vu k2 = k0 ^ k1 ^ 0x1bd11bdau, x0 = k0, x1 = counter + k1;
+  TURN(13) TURN(15) TURN(26) TURN(6)
+  x0 += k1, x1 += k2 + 1;
+  TURN(17) TURN(29) TURN(16) TURN(24)
+  x0 += k2, x1 += k0 + 2;
+  TURN(13) TURN(15) TURN(26) TURN(6)
+  x0 += k0, x1 += k1 + 3;
+  TURN(17) TURN(29) TURN(16) TURN(24)
+  x0 += k1, x1 += k2 + 4;
+  TURN(13) TURN(15) TURN(26) TURN(6)
+  x0 += k2, x1 += k0 + 5;
+  return mode == 0 ? x0 : mode == 1 ? x1 : x0 ^ x1;
+}
+
 /*
- * threefry-2x32, 20 rounds: `counts` words for each of `keys` pairs (k0, k1), counter (0, i). `mode`: 0 or 1 takes that word, 2 both by xor.
+ * threefry-2x32, 20 rounds: `counts` words for each of `keys` pairs (k0, k1), counter (0, i). Descriptor: address of the words,
+ * of the first and of the second halves of the keys, keys, counts, mode: 0 or 1 takes that word, 2 both by xor.
  */
-void EXPORT(threefry) threefry(u32 to, u32 first_keys, u32 second_keys, u32 keys, u32 counts, u32 mode) {
-  u32 *out = AT(u32, to);
-  for (u32 key = 0; key < keys; key++) {
-    u32 k0 = AT(const u32, first_keys)[key], k1 = AT(const u32, second_keys)[key], k2 = k0 ^ k1 ^ 0x1bd11bdau;
-    for (u32 i = 0; i < counts; i++) {
-      u32 x0 = k0, x1 = i + k1;
-      TURN(13) TURN(15) TURN(26) TURN(6)
-      x0 += k1, x1 += k2 + 1;
-      TURN(17) TURN(29) TURN(16) TURN(24)
-      x0 += k2, x1 += k0 + 2;
-      TURN(13) TURN(15) TURN(26) TURN(6)
-      x0 += k0, x1 += k1 + 3;
-      TURN(17) TURN(29) TURN(16) TURN(24)
-      x0 += k1, x1 += k2 + 4;
-      TURN(13) TURN(15) TURN(26) TURN(6)
-      x0 += k2, x1 += k0 + 5;
-      *out++ = mode == 0 ? x0 : mode == 1 ? x1 : x0 ^ x1;
+static u32 threefry(const u32 *d, const Context *context) {
+  u32 *out = AT(u32, d);
+  const u32 *first = AT(const u32, d + 2), *second = AT(const u32, d + 4);
+  u32 counts = d[7], mode = d[8];
+  Share share = share_of(context, d[6] * counts, 64);
+  if (share.begin == share.end) return 0;
+  u32 key = share.begin / counts, counter = share.begin % counts;
+  for (u32 i = share.begin; i < share.end;) {
+    vu k0, k1, counters, words;
+    u32 used = 0;
+    if (counts - counter >= LANES && share.end - i >= LANES) {
+      words = threefry_words(splatu(first[key]), splatu(second[key]), splatu(counter) + (vu)lane_numbers(), mode);
+      storeu(out + i, words);
+      i += LANES;
+      counter += LANES;
+      if (counter == counts) key++, counter = 0;
+      continue;
     }
+    k0 = k1 = counters = splatu(0);
+    for (; used < LANES && i + used < share.end; used++) {
+      k0[used] = first[key];
+      k1[used] = second[key];
+      counters[used] = counter;
+      if (++counter == counts) key++, counter = 0;
+    }
+    words = threefry_words(k0, k1, counters, mode);
+    for (u32 l = 0; l < used; l++) out[i + l] = words[l];
+    i += used;
   }
+  return 0;
 }

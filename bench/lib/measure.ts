@@ -1,4 +1,8 @@
-/** Timing of several candidates in one process, taken in turns so that a busy machine slows all of them alike. */
+/** Timing of several candidates in one process, taken in turns so that a busy machine slows all of them alike; and the rows of a suite. */
+import { type Measured, speedup } from './alternate.ts';
+import { median, round } from './statistics.ts';
+
+export { median, round };
 
 /** One candidate; `run` does the work once and is awaited. */
 export interface Candidate {
@@ -6,19 +10,25 @@ export interface Candidate {
   readonly run: () => unknown;
 }
 
-/** One line of a suite. `peers` holds figures in the same unit, or why there is none. `ratio`: ours against the best peer, > 1 is faster. */
+/** How often ours is as fast as another: median, least and greatest over the turns in which both were measured. */
+export interface Ratio {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/**
+ * One line of a suite. `peers` holds figures in the same unit, or why there is none. `ratio`: ours against the best peer, > 1 is better.
+ * `ratios`: the same for each peer, where they were measured in turns; `target`: what `ratio` must reach.
+ */
 export interface Row {
   readonly bench: string;
   readonly unit: string;
   readonly ours: number;
   readonly peers: Readonly<Record<string, number | string>>;
   readonly ratio: number | null;
-}
-
-/** The middle value, the upper one of two; NaN of none. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
+  readonly ratios?: Readonly<Record<string, Ratio>>;
+  readonly target?: number;
 }
 
 /** Median milliseconds of one run of each candidate, over at least `repeats` turns and 1.5 s. Each is warmed up first. */
@@ -35,10 +45,6 @@ export async function interleave(candidates: readonly Candidate[], repeats: numb
     }
   }
   return new Map([...times].map(([name, values]) => [name, median(values)]));
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }
 
 /** A row of rates: `rate` turns milliseconds of one run into the unit, larger being better. `missing` names peers that could not run. */
@@ -61,7 +67,37 @@ export function rateRow(
   };
 }
 
+/** A row of what was measured in turns. `figure` turns milliseconds of one run into the unit; `target` is what the ratio must reach. */
+export function turnsRow(
+  bench: string,
+  unit: string,
+  ours: Measured,
+  peers: readonly Measured[],
+  figure: (ms: number) => number,
+  missing: Readonly<Record<string, string>>,
+  target?: number,
+): Row {
+  const ratios = peers.map((peer): [string, Ratio] => {
+    const { median: middle, low, high } = speedup(ours, peer);
+    return [peer.name, { median: round(middle), low: round(low), high: round(high) }];
+  });
+  return {
+    bench,
+    unit,
+    ours: round(figure(ours.milliseconds)),
+    peers: { ...Object.fromEntries(peers.map(({ name, milliseconds }) => [name, round(figure(milliseconds))])), ...missing },
+    ratio: ratios.length === 0 ? null : Math.min(...ratios.map(([, ratio]) => ratio.median)),
+    ratios: Object.fromEntries(ratios),
+    ...(target === undefined ? {} : { target }),
+  };
+}
+
 /** A row of a figure that has no candidate beside it. `peers` says why. */
 export function plainRow(bench: string, unit: string, ours: number, peers: Row['peers']): Row {
   return { bench, unit, ours: round(ours), peers, ratio: null };
+}
+
+/** A row of something that cannot be measured here. */
+export function missingRow(bench: string, reason: string): Row {
+  return { bench, unit: '', ours: Number.NaN, peers: { reason }, ratio: null };
 }

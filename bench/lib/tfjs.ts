@@ -3,6 +3,8 @@
  * `bench/peers`. It is no dependency of Muster; without it, rows say so.
  */
 import { dirname } from 'node:path';
+import type { Tensor } from '../../packages/engine/src/index.ts';
+import { type Candidate, local } from './alternate.ts';
 import { peerRequire } from './peers.ts';
 
 /** The part of TensorFlow.js that the benches call. */
@@ -47,4 +49,40 @@ export async function loadTf(): Promise<Tf | string> {
   } catch (error) {
     return `missing: @tensorflow/tfjs (npm run bench:peers): ${(error as Error).message.split('\n')[0] ?? ''}`;
   }
+}
+
+/** The product of two matrices; it is not read out. */
+export function tfProduct(tf: Tf, a: Tensor, b: Tensor): Candidate {
+  const [x, y] = [a, b].map(({ data, shape }) => tf.tensor(data as Float32Array, shape)) as [TfTensor, TfTensor];
+  return local(
+    'tfjs-wasm',
+    () => tf.matMul(x, y).dispose(),
+    () => {
+      x.dispose();
+      y.dispose();
+    },
+  );
+}
+
+/** SGD steps at 0.05 of the multi-layer perceptron of `mlp.ts` from `tensors`: w1, b1, w2, b2, x, y. */
+export function tfMlpStep(tf: Tf, tensors: readonly Tensor[]): Candidate {
+  const all = tensors.map(({ data, shape }) => tf.tensor(data as Float32Array, shape));
+  let state = all.slice(0, 4);
+  const [x, y] = all.slice(4) as [TfTensor, TfTensor];
+  const gradient = tf.valueAndGrads((...p) => {
+    const [w1, b1, w2, b2] = p as [TfTensor, TfTensor, TfTensor, TfTensor];
+    const activations = tf.relu(tf.add(tf.matMul(x, w1), b1));
+    return tf.neg(tf.mean(tf.sum(tf.mul(tf.logSoftmax(tf.add(tf.matMul(activations, w2), b2)), y), -1)));
+  });
+  return local('tfjs-wasm', () => {
+    const old = state;
+    const { next, loss } = tf.tidy(() => {
+      const { value, grads } = gradient(old);
+      return { next: old.map((p, i) => tf.sub(p, tf.mul(grads[i] as TfTensor, 0.05))), loss: value };
+    });
+    loss.dataSync();
+    loss.dispose();
+    for (const tensor of old) tensor.dispose();
+    state = next;
+  });
 }

@@ -90,8 +90,9 @@ data
   .option('--test <path>', 'file with the held-out records')
   .option('--held-out <share>', 'share of records to hold out, drawn with --seed')
   .option('--seed <n>', 'seed of that draw', '1')
-  .option('--context <n>', 'text: bytes per record')
-  .option('--stride <n>', 'text: bytes between records')
+  .option('--tokenizer <kind>', 'text: bytes, chars (the characters of the text) or the path of a tokenizer.json', 'bytes')
+  .option('--context <n>', 'text: tokens per record')
+  .option('--stride <n>', 'text: tokens between records')
   .action(async (path: string, flags: DataImportFlags, command: Command) => await dataImport(contextOf(command), path, flags));
 data
   .command('show <dataset>')

@@ -15,6 +15,7 @@ import {
   type RecordType,
   type SplitName,
   targetBytes,
+  tokenBytes,
   windowCount,
 } from './manifest.ts';
 
@@ -30,6 +31,8 @@ export interface RawDataset {
   readonly name: string;
   readonly record: RecordType;
   readonly splits: readonly RawSplit[];
+  /** Blocks that the record type links to: a tokenizer's. */
+  readonly linked?: readonly DatasetBlock[];
 }
 
 /** A file as read: `name` is what errors call it. */
@@ -48,7 +51,7 @@ export interface DatasetBlock {
 export interface PackedDataset {
   readonly manifest: DatasetManifest;
   readonly cid: CidText;
-  /** Chunks in order of the manifest, the manifest's own block last. Equal chunks appear once. */
+  /** Chunks in order of the manifest, what the record type links to, and the manifest's own block last. Equal chunks appear once. */
   readonly blocks: readonly DatasetBlock[];
   /** Bytes of all chunks, before equal ones are counted once. */
   readonly bytes: number;
@@ -69,7 +72,6 @@ export function dataError(
 /** Chunks, manifest and content id of `dataset`. Throws FIELD_INVALID if its sizes do not fit its record type. Deterministic. */
 export function packDataset(dataset: RawDataset): PackedDataset {
   const { record } = dataset;
-  const isStream = record.target.kind === 'next-token';
   const blocks = new Map<CidText, DatasetBlock>();
   let total = 0;
 
@@ -95,10 +97,11 @@ export function packDataset(dataset: RawDataset): PackedDataset {
     splits: dataset.splits.map((split) => ({
       name: split.name,
       records: split.records,
-      features: chunk(split.features, isStream ? 1 : featureBytes(record)),
+      features: chunk(split.features, record.target.kind === 'next-token' ? tokenBytes(record.target.vocabulary) : featureBytes(record)),
       targets: chunk(split.targets, targetBytes(record)),
     })),
   };
+  for (const block of dataset.linked ?? []) blocks.set(block.cid, block);
   const encoded = encodeManifest(manifest);
   return {
     manifest,
@@ -140,9 +143,33 @@ export function selectRecords(split: RawSplit, indices: Uint32Array, record: Rec
   };
 }
 
-/** A text split over `stream`. Throws DATA_MALFORMED naming `file` if not one window fits. */
-export function textSplit(name: SplitName, stream: Uint8Array, context: number, stride: number, file: string): RawSplit {
-  const records = windowCount(stream.length, context, stride);
-  if (records === 0) throw dataError('DATA_MALFORMED', file, null, `${stream.length} bytes of ${name} text, a record needs ${context + 1}`);
+/** Token numbers as stored: one, two or four bytes each by the size of the vocabulary, little-endian. */
+export function storeTokens(tokens: ArrayLike<number>, vocabulary: number): Uint8Array {
+  const width = tokenBytes(vocabulary);
+  if (width === 1) return Uint8Array.from(tokens);
+  const bytes = new Uint8Array(width * tokens.length);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < tokens.length; i++) {
+    if (width === 2) view.setUint16(2 * i, tokens[i] ?? 0, true);
+    else view.setUint32(4 * i, tokens[i] ?? 0, true);
+  }
+  return bytes;
+}
+
+/** A text split over the stored tokens `stream`, `width` bytes each. Throws DATA_MALFORMED naming `file` if not one window fits. */
+export function textSplit(
+  name: SplitName,
+  stream: Uint8Array,
+  context: number,
+  stride: number,
+  file: string,
+  width: 1 | 2 | 4 = 1,
+): RawSplit {
+  const tokens = stream.length / width;
+  const records = windowCount(tokens, context, stride);
+  if (records === 0) {
+    const unit = width === 1 ? 'bytes' : 'tokens';
+    throw dataError('DATA_MALFORMED', file, null, `${tokens} ${unit} of ${name} text, a record needs ${context + 1}`);
+  }
   return { name, records, features: stream, targets: new Uint8Array(0) };
 }

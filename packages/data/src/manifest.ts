@@ -30,6 +30,8 @@ export const maxChunkBytes = 1024 * 1024;
 /** Largest dataset part (features or targets of a split): 64 GiB of chunks. */
 export const maxChunks = 65_536;
 export const maxClasses = 65_536;
+/** Largest vocabulary of a text. */
+export const maxVocabulary = 2 ** 24;
 
 const maxRank = 6;
 const shape = list(integer(1, maxChunkBytes), maxRank);
@@ -39,7 +41,13 @@ const feature = struct({ dtype: oneOf('uint8', 'float32', 'int32', 'token'), sha
 const target = variant('kind', {
   class: struct({ kind: literal('class'), classes: integer(1, maxClasses), names: nullable(list(label, maxClasses, 1)) }),
   value: struct({ kind: literal('value'), shape }),
-  'next-token': struct({ kind: literal('next-token'), vocabulary: literal(256), stride: integer(1, maxChunkBytes) }),
+  /** `tokenizer`: the object that turned the text into tokens; null for bytes, of which there are 256. `stride` in tokens. */
+  'next-token': struct({
+    kind: literal('next-token'),
+    vocabulary: integer(2, maxVocabulary),
+    tokenizer: nullable(link),
+    stride: integer(1, maxChunkBytes),
+  }),
   none: struct({ kind: literal('none') }),
 });
 const chunkList = struct({
@@ -50,7 +58,7 @@ const chunkList = struct({
 const split = struct({ name: oneOf('train', 'test'), records: integer(1, 0xffff_ffff), features: chunkList, targets: chunkList });
 const schema = struct({ version: literal(1), name: text(200), record: struct({ feature, target }), splits: list(split, 2, 1) });
 
-/** `dtype` as stored: `uint8` is read as float32 in [0, 1], `token` (a byte of text) as int32, the others as they are. */
+/** `dtype` as stored: `uint8` is read as float32 in [0, 1], `token` (a token of text) as int32, the others as they are. */
 export type FeatureType = Infer<typeof feature>;
 /** What a record is trained towards; `none` for unlabelled records. */
 export type TargetType = Infer<typeof target>;
@@ -73,9 +81,16 @@ export function elementCount(extents: readonly number[]): number {
   return count;
 }
 
-/** Bytes one record's features take in the store. For text: the window, context + 1 bytes. */
-export function featureBytes(record: RecordType): number {
-  return elementCount(record.feature.shape) * storedBytes[record.feature.dtype] + (record.target.kind === 'next-token' ? 1 : 0);
+/** Bytes one token of a vocabulary takes in the store: one up to 256 tokens, two up to 65 536, else four. */
+export function tokenBytes(vocabulary: number): 1 | 2 | 4 {
+  if (vocabulary <= 256) return 1;
+  return vocabulary <= 65_536 ? 2 : 4;
+}
+
+/** Bytes one record's features take in the store. For text: the window of context + 1 tokens. */
+export function featureBytes({ feature, target }: RecordType): number {
+  const count = elementCount(feature.shape);
+  return target.kind === 'next-token' ? (count + 1) * tokenBytes(target.vocabulary) : count * storedBytes[feature.dtype];
 }
 
 /** Bytes one record's target takes in the store: a class is one byte up to 256 classes, else two. */
@@ -84,14 +99,14 @@ export function targetBytes({ target }: RecordType): number {
   return target.kind === 'value' ? 4 * elementCount(target.shape) : 0;
 }
 
-/** Bytes of a full chunk for units of `unitBytes`: as many whole units as fit 1 MiB. For a stream (unit 1) exactly 1 MiB. */
+/** Bytes of a full chunk for units of `unitBytes`: as many whole units as fit 1 MiB. For a stream (unit: a token) exactly 1 MiB. */
 export function fullChunkBytes(unitBytes: number): number {
   return unitBytes === 0 ? maxChunkBytes : maxChunkBytes - (maxChunkBytes % unitBytes);
 }
 
-/** Records in a text of `bytes` bytes: the windows [i · stride, i · stride + context] that fit. */
-export function windowCount(bytes: number, context: number, stride: number): number {
-  return bytes < context + 1 ? 0 : Math.floor((bytes - context - 1) / stride) + 1;
+/** Records in a text of `tokens` tokens: the windows [i · stride, i · stride + context] that fit. */
+export function windowCount(tokens: number, context: number, stride: number): number {
+  return tokens < context + 1 ? 0 : Math.floor((tokens - context - 1) / stride) + 1;
 }
 
 /** The split called `name`. Throws DATA_MALFORMED if the dataset has none. */
@@ -104,8 +119,11 @@ export function splitOf(manifest: DatasetManifest, name: SplitName): DatasetSpli
 /** Canonical bytes and content id of `manifest`. Throws FIELD_INVALID if it breaks a rule of the format, BYTES_TOO_LARGE. */
 export function encodeManifest(manifest: DatasetManifest): { readonly cid: CidText; readonly bytes: Uint8Array } {
   checkMeaning(manifest);
+  const { feature, target } = manifest.record;
+  const tokenizer = target.kind === 'next-token' ? target.tokenizer : null;
   const encoded = encodeObject({
     ...manifest,
+    record: { feature, target: tokenizer === null ? target : { ...target, tokenizer: linkOf(tokenizer) } },
     splits: manifest.splits.map((part) => ({ ...part, features: withLinks(part.features), targets: withLinks(part.targets) })),
   });
   if (encoded.bytes.length > maxObjectBytes) {
@@ -137,6 +155,9 @@ function checkMeaning(manifest: DatasetManifest): void {
       record.feature.dtype,
     );
   }
+  if (record.target.kind === 'next-token' && record.target.tokenizer === null && record.target.vocabulary !== 256) {
+    throw fieldError('manifest.record.target.vocabulary', '256, the bytes, where there is no tokenizer', record.target.vocabulary);
+  }
   if (record.target.kind === 'class' && record.target.names !== null) {
     const { classes, names } = record.target;
     if (names.length !== classes || new Set(names).size !== classes) {
@@ -150,10 +171,11 @@ function checkMeaning(manifest: DatasetManifest): void {
   manifest.splits.forEach((part, index) => {
     const path = `manifest.splits[${index}]`;
     if (part.name !== (['train', 'test'] as const)[index]) throw fieldError(`${path}.name`, 'train first, then test', part.name);
-    checkChunks(part.features, isStream ? 1 : perRecord, isStream ? part.features.bytes : part.records * perRecord, `${path}.features`);
+    const unit = record.target.kind === 'next-token' ? tokenBytes(record.target.vocabulary) : perRecord;
+    checkChunks(part.features, unit, isStream ? part.features.bytes : part.records * perRecord, `${path}.features`);
     checkChunks(part.targets, targetBytes(record), part.records * targetBytes(record), `${path}.targets`);
     if (record.target.kind === 'next-token') {
-      const records = windowCount(part.features.bytes, record.feature.shape[0] ?? 0, record.target.stride);
+      const records = windowCount(part.features.bytes / unit, record.feature.shape[0] ?? 0, record.target.stride);
       if (part.records !== records)
         throw fieldError(`${path}.records`, `${records}, the windows in ${part.features.bytes} bytes`, part.records);
     }
@@ -161,7 +183,7 @@ function checkMeaning(manifest: DatasetManifest): void {
 }
 
 function checkChunks(part: ChunkList, unitBytes: number, bytes: number, path: string): void {
-  if (part.bytes !== bytes) throw fieldError(`${path}.bytes`, `${bytes}`, part.bytes);
+  if (part.bytes !== bytes || (unitBytes > 0 && bytes % unitBytes !== 0)) throw fieldError(`${path}.bytes`, `${bytes}`, part.bytes);
   if (part.chunkBytes !== fullChunkBytes(unitBytes))
     throw fieldError(`${path}.chunkBytes`, `${fullChunkBytes(unitBytes)}`, part.chunkBytes);
   const count = Math.ceil(bytes / part.chunkBytes);

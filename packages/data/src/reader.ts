@@ -14,6 +14,7 @@ import {
   type SplitName,
   splitOf,
   targetBytes,
+  tokenBytes,
 } from './manifest.ts';
 import { type BatchTensor, uint8Values } from './tensors.ts';
 
@@ -172,9 +173,23 @@ async function join(part: ChunkList, getChunk: GetChunk, verify: boolean): Promi
 
 function readFeatures(bytes: Uint8Array, record: RecordType, place: string): Float32Array | Int32Array | Uint8Array {
   if (record.feature.dtype === 'float32') return readFloats(bytes, featureBytes(record) / 4, place);
+  if (record.target.kind === 'next-token') return readTokens(bytes, record.target.vocabulary, place);
   if (record.feature.dtype !== 'int32') return bytes;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Int32Array.from({ length: bytes.length / 4 }, (_, i) => view.getInt32(4 * i, true));
+}
+
+/** Tokens of the stream. One-byte tokens of a full vocabulary stay the bytes they are. */
+function readTokens(bytes: Uint8Array, vocabulary: number, place: string): Int32Array | Uint8Array {
+  const width = tokenBytes(vocabulary);
+  if (vocabulary === 256) return bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Int32Array.from({ length: bytes.length / width }, (_, i) => {
+    const token = width === 1 ? view.getUint8(i) : width === 2 ? view.getUint16(2 * i, true) : view.getUint32(4 * i, true);
+    if (token >= vocabulary)
+      throw new MusterError('DATA_MALFORMED', `${place}, token ${i}: ${token} of a vocabulary of ${vocabulary}`, { token: i, vocabulary });
+    return token;
+  });
 }
 
 function readTargets(bytes: Uint8Array, record: RecordType, place: string): Float32Array | Int32Array | null {

@@ -27,7 +27,7 @@ const small: RawDataset = {
 };
 const stream: RawDataset = {
   name: 'stream',
-  record: { feature: { dtype: 'token', shape: [8] }, target: { kind: 'next-token', vocabulary: 256, stride: 4 } },
+  record: { feature: { dtype: 'token', shape: [8] }, target: { kind: 'next-token', vocabulary: 256, tokenizer: null, stride: 4 } },
   splits: [textSplit('train', new Uint8Array(maxChunkBytes + 100).fill(65), 8, 4, 'a.txt')],
 };
 
@@ -46,7 +46,7 @@ describe('the manifest', () => {
     expect(part.features.chunks).toHaveLength(2);
     expect(part.records).toBe(windowCount(maxChunkBytes + 100, 8, 4));
     expect(decodeManifest(encodeManifest(packed.manifest).bytes)).toEqual(packed.manifest);
-    expect(packed.cid).toMatchInlineSnapshot(`"bafyreihrlphevixt5y5huvaglwg5lwltjlaw6vb5vru33goln3q3glsadi"`);
+    expect(packed.cid).toMatchInlineSnapshot(`"bafyreiharsq5lv67taqendybqbafpfvz7hybb5jxefjamvqpl2faqc76re"`);
   });
 
   test('keeps whole records in chunks of at most 1 MiB', () => {
@@ -93,7 +93,7 @@ describe('a manifest is refused', () => {
     'with token features and class targets': { ...manifest, record: { ...manifest.record, feature: { dtype: 'token', shape: [4] } } },
     'with next-token targets over uint8': {
       ...manifest,
-      record: { ...manifest.record, target: { kind: 'next-token', vocabulary: 256, stride: 1 } },
+      record: { ...manifest.record, target: { kind: 'next-token', vocabulary: 256, tokenizer: null, stride: 1 } },
     },
     'with records beyond a chunk': { ...manifest, record: { ...manifest.record, feature: { dtype: 'float32', shape: [maxChunkBytes] } } },
     'with links to objects': { ...manifest, splits: [{ ...train, features: { ...train.features, chunks: [packDataset(small).cid] } }] },

@@ -4,6 +4,7 @@ import {
   BatchReader,
   batchTypes,
   type DatasetManifest,
+  defaultTextOptions,
   importText,
   indexRange,
   maxChunkBytes,
@@ -86,7 +87,9 @@ test('text records are the windows of the stream, the target one byte on', async
       fc.integer({ min: 0, max: 40 }),
       async (context, stride, extra) => {
         const content = Array.from({ length: context + 1 + extra }, (_, i) => String.fromCharCode(33 + (i % 90))).join('');
-        const reader = await opened(importText('t', textFile('a.txt', content), null, { context, stride }, noHeldOut, 1000));
+        const reader = await opened(
+          importText('t', textFile('a.txt', content), null, { ...defaultTextOptions, context, stride }, noHeldOut, 1000),
+        );
         const starts: number[] = [];
         for (let start = 0; start + context < content.length; start += stride) starts.push(start);
         expect(reader.records).toBe(starts.length);
@@ -101,7 +104,9 @@ test('text records are the windows of the stream, the target one byte on', async
 
 test('text windows cross chunks', async () => {
   const bytes = new Uint8Array(maxChunkBytes + 50).map((_, i) => i % 251);
-  const reader = await opened(importText('t', { name: 't', bytes }, null, { context: 16, stride: 8 }, noHeldOut, 2 ** 22));
+  const reader = await opened(
+    importText('t', { name: 't', bytes }, null, { ...defaultTextOptions, context: 16, stride: 8 }, noHeldOut, 2 ** 22),
+  );
   const record = maxChunkBytes / 8 - 1;
   expect([...reader.read(Uint32Array.of(record)).y!.data]).toEqual([...bytes.subarray(8 * record + 1, 8 * record + 17)]);
 });
@@ -111,12 +116,14 @@ test('the held-out part of a text is its end', () => {
     't',
     textFile('a.txt', 'abcdefghijklmnopqrst'),
     null,
-    { context: 3, stride: 1 },
+    { ...defaultTextOptions, context: 3, stride: 1 },
     { fraction: 0.25, seed: 1 },
     1000,
   );
   expect(dataset.splits.map((split) => String.fromCharCode(...split.features))).toEqual(['abcdefghijklmno', 'pqrst']);
-  expect(() => importText('t', textFile('a.txt', 'abc'), null, { context: 3, stride: 1 }, noHeldOut, 1000)).toThrow('a.txt');
+  expect(() => importText('t', textFile('a.txt', 'abc'), null, { ...defaultTextOptions, context: 3, stride: 1 }, noHeldOut, 1000)).toThrow(
+    'a.txt',
+  );
 });
 
 const openedCode = (dataset: RawDataset) => codeOf(opened(dataset));
@@ -171,7 +178,7 @@ test('the declared types of a batch are those of the batches read', async () => 
       expect([x, y]).toMatchObject([types.x, types.y]);
     }
   }
-  const text = importText('t', textFile('a.txt', 'abcdef'), null, { context: 2, stride: 2 }, noHeldOut, 100);
+  const text = importText('t', textFile('a.txt', 'abcdef'), null, { ...defaultTextOptions, context: 2, stride: 2 }, noHeldOut, 100);
   const { x, y } = (await opened(text)).read(indexRange(2));
   expect([x, y]).toMatchObject(Object.values(batchTypes(text.record, 2)));
 });

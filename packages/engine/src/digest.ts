@@ -19,7 +19,7 @@ import {
   sha256,
   verifyInclusion,
 } from '@muster/protocol';
-import type { DType, Tensor, TensorData, TensorType } from './program.ts';
+import type { DType, NamedType, Tensor, TensorData, TensorType } from './program.ts';
 
 /** Bytes under one leaf of a tensor tree; the last leaf of a tensor may be shorter. */
 export const leafBytes = 1024;
@@ -133,6 +133,11 @@ function inStateOrder<T extends { readonly name: string }>(tensors: readonly T[]
       throw new MusterError('FIELD_INVALID', `name: "${name}" appears twice`, { field: 'name' });
   });
   return sorted;
+}
+
+/** Root over named tensors of which only types and tensor roots are at hand. Throws FIELD_INVALID for a name that appears twice. */
+export function stateRootOf(tensors: readonly (NamedType & { readonly root: Root })[]): Root {
+  return toRoot(merkleRoot(inStateOrder(tensors).map((tensor) => leafHash(stateLeaf(tensor.name, tensor, tensor.root)))));
 }
 
 function stateTree(tensors: readonly NamedTensor[]): { readonly names: string[]; readonly leaves: Uint8Array[] } {

@@ -46,7 +46,8 @@ for (const spec of specs) {
     const loops = [referenceExecutor, wasmExecutor].map((executor) => prepareLoop(executor, programs.trainStep, stateCount));
     for (const loop of loops) loop.setState(start);
     for (let step = 0; step < 5; step++) {
-      const inputs = [batchTensor(model.batch.x), batchTensor(model.batch.y), keys([2])];
+      const number: Tensor = { dtype: 'int32', shape: [], data: Int32Array.of(step) };
+      const inputs = [batchTensor(model.batch.x), batchTensor(model.batch.y), keys([2]), number];
       const [expected, actual] = loops.map((loop) => [...loop.step(inputs), ...loop.readState()]);
       expect(actual, `step ${step}`).toEqual(expected);
     }

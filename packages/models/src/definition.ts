@@ -4,16 +4,25 @@
  * jax-js arrays move: a value that is used twice is passed as `value.ref` all but the last time.
  */
 import type { Array as JaxArray } from '@jax-js/jax';
-import type { DType } from '@muster/engine';
-import { MusterError } from '@muster/protocol';
+import type { DType, NamedType } from '@muster/engine';
+import { type CidText, MusterError } from '@muster/protocol';
 
 /**
  * How a parameter starts. `heUniform` draws from ±√(6 / fanIn), `glorotUniform` from ±√(6 / (fanIn + fanOut)); the fans of
  * `[inputs, outputs]` are its extents, those of `[outputs, inputs, …kernel]` its extents times the kernel's size.
  */
-export type Initial = 'zeros' | 'ones' | 'heUniform' | 'glorotUniform';
+export type Initial =
+  | 'zeros'
+  | 'ones'
+  | 'heUniform'
+  | 'glorotUniform'
+  /** Gaussian with mean 0; `std` > 0. */
+  | { readonly kind: 'normal'; readonly std: number }
+  | { readonly kind: 'constant'; readonly value: number }
+  /** Uniform in [low, high). */
+  | { readonly kind: 'uniform'; readonly low: number; readonly high: number };
 
-/** A trained float32 tensor. */
+/** A float32 tensor of the model. */
 export interface ParameterDefinition {
   readonly name: string;
   readonly shape: readonly number[];
@@ -33,23 +42,54 @@ export interface LossDefinition {
   correct: ((output: JaxArray, target: JaxArray) => JaxArray) | null;
 }
 
+/** What `apply` may use besides parameters and input. */
+export interface ApplyContext {
+  /** Threefry key uint32[2] of the training step, borrowed (use `key.ref`): for dropout. Null outside training. */
+  readonly key: JaxArray | null;
+}
+
+/** Step by step generation from a cache that starts as zeros. G sequences are generated side by side. */
+export interface GenerationDefinition {
+  /** At least one tensor; the first axis of each is G. */
+  readonly cache: readonly NamedType[];
+  /**
+   * Scores for the token after `token` int32[G], which stands at `position` int32[] (from 0), and the cache after it, in the order
+   * of the definition. `parameters` holds the frozen tensors too. `logits` float32 [G, …].
+   */
+  step(
+    parameters: Readonly<Record<string, JaxArray>>,
+    cache: Readonly<Record<string, JaxArray>>,
+    token: JaxArray,
+    position: JaxArray,
+  ): { readonly cache: readonly JaxArray[]; readonly logits: JaxArray };
+}
+
 export interface ModelDefinition {
   /** Letters, digits, `_`, `-` and `.`, at most 40. */
   readonly name: string;
   readonly input: RecordType;
   readonly target: RecordType;
+  /** Trained tensors. */
   readonly parameters: readonly ParameterDefinition[];
+  /** Tensors that are read and never trained (the base weights under an adapter), with the values of `frozenValues`. */
+  readonly frozen: readonly ParameterDefinition[];
+  /** The stored tensor set of the frozen tensors, in order; null where there are none. */
+  readonly frozenValues: CidText | null;
   readonly loss: LossDefinition;
-  /** Output [batch, …] for `x` [batch, …input shape]; `parameters` by name. */
-  apply(parameters: Readonly<Record<string, JaxArray>>, x: JaxArray): JaxArray;
+  /** Null for a model that does not generate. */
+  readonly generation: GenerationDefinition | null;
+  /** Output [batch, …] for `x` [batch, …input shape]; `parameters`, trained and frozen, by name. */
+  apply(parameters: Readonly<Record<string, JaxArray>>, x: JaxArray, context: ApplyContext): JaxArray;
 }
 
-/** Half-width of the uniform distribution of `parameter`. Throws MODEL_INVALID where fans are undefined. */
+/** Half-width of the uniform distribution of a `heUniform` or `glorotUniform` parameter. Throws MODEL_INVALID where fans are undefined. */
 export function uniformLimit(parameter: ParameterDefinition): number {
   const { shape, initial, name } = parameter;
   const [first, second, ...kernel] = shape;
   if (first === undefined || second === undefined) {
-    throw new MusterError('MODEL_INVALID', `parameter "${name}": ${initial} needs a shape of at least two axes`, { field: name });
+    throw new MusterError('MODEL_INVALID', `parameter "${name}": ${JSON.stringify(initial)} needs a shape of at least two axes`, {
+      field: name,
+    });
   }
   const kernelSize = kernel.reduce((product, extent) => product * extent, 1);
   const [fanIn, fanOut] = shape.length === 2 ? [first, second] : [second * kernelSize, first * kernelSize];

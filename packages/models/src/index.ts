@@ -1,6 +1,9 @@
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
+export { type AugmentSpec, augmentSchema } from './augment.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
 export {
+  type ApplyContext,
+  type GenerationDefinition,
   type Initial,
   type LossDefinition,
   type ModelDefinition,
@@ -8,13 +11,24 @@ export {
   type RecordType,
   uniformLimit,
 } from './definition.ts';
+export { dropout } from './dropout.ts';
 export { definitionOf } from './families.ts';
-export { crossEntropy, meanSquaredError } from './losses.ts';
+export { cnnDefinition } from './families/cnn.ts';
+export { denseDefinition, type DenseOptions } from './families/dense.ts';
+export { gptDefinition } from './families/gpt.ts';
+export { lenetDefinition } from './families/lenet.ts';
+export type { CnnOptions, GptOptions, LenetOptions, ResnetOptions } from './families/options.ts';
+export { resnetDefinition } from './families/resnet.ts';
+export { gradientProgram } from './gradient.ts';
+export { delegatedKeys, initialKeys, initialTree, partialInit, seedTreeFanout } from './initialization.ts';
+export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';
 export {
   checkModel,
   checkModelPrograms,
   decodeModel,
   encodeModel,
+  generateSignature,
+  type ModelHeader,
   type ModelObject,
   outputTypes,
   type ProgramRole,
@@ -22,5 +36,40 @@ export {
   programSignatures,
   type Signature,
 } from './model.ts';
-export { type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
-export { decodeModelSpec, decodeTrainingSpec, type ModelSpec, modelSpecSchema, type TrainingSpec } from './spec.ts';
+export { type CompleteOptimizer, type OptimizerSpec, optimizerSchema, slotTypes } from './optimizers.ts';
+export { type CompleteSchedule, type ScheduleSpec, scheduleSchema } from './schedules.ts';
+export {
+  type CompleteModelSpec,
+  type CompleteTraining,
+  decodeModelSpec,
+  decodeTrainingSpec,
+  type ModelSpec,
+  modelSpecSchema,
+  trainingOf,
+  type TrainingSpec,
+} from './spec.ts';
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  maxSafetensorsHeader,
+  type NamedTensor,
+  type SafetensorsDtype,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+} from './safetensors.ts';
+export {
+  floatsOf,
+  type ParameterMapping,
+  parametersFromSafetensors,
+  parametersToSafetensors,
+  sameNames,
+} from './safetensors-parameters.ts';
+export {
+  byteTokenizer,
+  characterTokenizer,
+  huggingFaceTokenizer,
+  loadTokenizer,
+  maxTokenizerBytes,
+  type Tokenizer,
+  type TokenizerObject,
+} from './tokenizer.ts';

@@ -1,38 +1,69 @@
-/** The model specification: plain JSON that names a family, its sizes, the batch and the optimizer. */
-import { type Infer, integer, list, literal, MusterError, type Schema, struct, variant } from '@muster/protocol';
-import { optimizerSchema } from './optimizers.ts';
+/** The model specification: plain JSON that names a family, its sizes, and how it is trained. */
+import { finite, type Infer, integer, list, literal, MusterError, nullable, type Schema, struct, variant } from '@muster/protocol';
+import { type AugmentSpec, augmentSchema } from './augment.ts';
+import { withDefaults } from './defaults.ts';
+import { cnnFields, gptFields, lenetFields, resnetFields } from './families/options.ts';
+import { type OptimizerSpec, optimizerSchema } from './optimizers.ts';
+import { type ScheduleSpec, scheduleSchema } from './schedules.ts';
 
 const extent = integer(1, 65_536);
 const width = integer(1, 65_536);
 const input = list(extent, 4, 1);
 const hidden = list(width, 16);
 const classes = integer(2, 65_536);
-const training = { batchSize: integer(1, 65_536), evaluationBatch: integer(1, 65_536), optimizer: optimizerSchema };
+
+const training = {
+  /** Records of one step. */
+  batchSize: integer(1, 65_536),
+  /** Records of one run of `evaluate` and `apply`. */
+  evaluationBatch: integer(1, 65_536),
+  optimizer: optimizerSchema,
+  /** How the optimizer's learning rate changes. */
+  schedule: scheduleSchema,
+  /** Largest Euclidean norm of all gradients together; null: whatever it is. */
+  clipNorm: nullable(finite(1e-12, 1e12)),
+  /** Micro-batches into which a step's batch is cut: memory of one, gradients of all. A divisor of `batchSize`. */
+  accumulation: integer(1, 256),
+  augment: nullable(augmentSchema),
+};
+const trainingDefaults = { schedule: { kind: 'constant' }, clipNorm: null, accumulation: 1, augment: null } as const;
 
 /**
- * Decoder of a specification. `input` is the shape of one record; all families flatten it but `cnn`, whose records are
- * [height, width, channels]. `hidden` lists the widths of hidden layers, `channels` the depths of the convolutions.
+ * Decoder of a specification. `input` is the shape of one record, which dense families flatten; `hidden` lists the widths of hidden
+ * layers. The other families' fields are in `families/options.ts`.
  */
-export const modelSpecSchema = variant('family', {
-  softmax: struct({ family: literal('softmax'), input, classes, ...training }),
-  mlp: struct({ family: literal('mlp'), input, classes, hidden, ...training }),
-  cnn: struct({
-    family: literal('cnn'),
-    input: list(extent, 3, 3),
-    classes,
-    channels: list(integer(1, 4096), 8, 1),
-    kernelSize: integer(1, 15),
-    hidden,
-    ...training,
+export const modelSpecSchema = withDefaults(
+  variant('family', {
+    softmax: struct({ family: literal('softmax'), input, classes, ...training }),
+    mlp: struct({ family: literal('mlp'), input, classes, hidden, ...training }),
+    cnn: struct({ family: literal('cnn'), ...cnnFields, ...training }),
+    lenet: struct({ family: literal('lenet'), ...lenetFields, ...training }),
+    resnet: struct({ family: literal('resnet'), ...resnetFields, ...training }),
+    gpt: struct({ family: literal('gpt'), ...gptFields, ...training }),
+    regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
   }),
-  regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
-});
-export type ModelSpec = Infer<typeof modelSpecSchema>;
+  trainingDefaults,
+);
+/** A specification, decoded. */
+export type CompleteModelSpec = Infer<typeof modelSpecSchema>;
 
-/** What training needs besides the definition. */
-export type TrainingSpec = Pick<ModelSpec, 'batchSize' | 'evaluationBatch' | 'optimizer'>;
+const trainingSpecSchema = withDefaults(struct(training), trainingDefaults);
+/** What training needs besides the definition, decoded. */
+export type CompleteTraining = Infer<typeof trainingSpecSchema>;
 
-const trainingSpecSchema = struct(training);
+/** The training part as an organizer writes it: what is missing has its default. */
+export interface TrainingSpec {
+  readonly batchSize: number;
+  readonly evaluationBatch: number;
+  readonly optimizer: OptimizerSpec;
+  readonly schedule?: ScheduleSpec;
+  readonly clipNorm?: number | null;
+  readonly accumulation?: number;
+  readonly augment?: AugmentSpec | null;
+}
+/** A specification as an organizer writes it. */
+export type ModelSpec = WithTraining<CompleteModelSpec>;
+type WithTraining<T> = T extends unknown ? Omit<T, keyof TrainingSpec> & TrainingSpec : never;
 
 function decoded<T>(schema: Schema<T>, value: unknown): T {
   try {
@@ -44,11 +75,17 @@ function decoded<T>(schema: Schema<T>, value: unknown): T {
 }
 
 /** The specification in a decoded JSON value. Throws MODEL_INVALID naming the field. */
-export function decodeModelSpec(value: unknown): ModelSpec {
+export function decodeModelSpec(value: unknown): CompleteModelSpec {
   return decoded(modelSpecSchema, value);
 }
 
 /** The training part alone, for models that come as a definition. Throws MODEL_INVALID naming the field. */
-export function decodeTrainingSpec(value: unknown): TrainingSpec {
+export function decodeTrainingSpec(value: unknown): CompleteTraining {
   return decoded(trainingSpecSchema, value);
+}
+
+/** The training part of a decoded specification. */
+export function trainingOf(spec: CompleteModelSpec): CompleteTraining {
+  const { batchSize, evaluationBatch, optimizer, schedule, clipNorm, accumulation, augment } = spec;
+  return { batchSize, evaluationBatch, optimizer, schedule, clipNorm, accumulation, augment };
 }

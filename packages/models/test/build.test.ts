@@ -81,7 +81,16 @@ describe('buildModel', () => {
     ];
     for (const spec of bad) expect(() => decodeModelSpec(spec)).toThrow(MusterError);
     expect(() => decodeModelSpec({ ...good, hidden: [0] })).toThrow(/model\.hidden\[0\]/);
-    expect(decodeModelSpec(JSON.parse(JSON.stringify(good)))).toEqual(good);
+    const complete = decodeModelSpec(JSON.parse(JSON.stringify(good)));
+    expect(complete).toEqual({
+      ...good,
+      optimizer: { ...good.optimizer, weightDecay: 0, decayed: 'all' },
+      schedule: { kind: 'constant' },
+      clipNorm: null,
+      accumulation: 1,
+      augment: null,
+    });
+    expect(decodeModelSpec(complete)).toEqual(complete);
   });
 });
 
@@ -95,6 +104,9 @@ const own: ModelDefinition = {
     { name: 'table', shape: [5, 4], initial: 'glorotUniform' },
     { name: 'scale', shape: [4], initial: 'ones' },
   ],
+  frozen: [],
+  frozenValues: null,
+  generation: null,
   loss: crossEntropy,
   apply: ({ table, scale }, x) =>
     np
@@ -126,7 +138,7 @@ describe('buildModelFromDefinition', () => {
   });
 
   test('refuses a model that leaves the closed list', async () => {
-    const outside: ModelDefinition = { ...own, apply: (parameters, x) => np.arctan(own.apply(parameters, x)) };
+    const outside: ModelDefinition = { ...own, apply: (parameters, x) => np.arctan(own.apply(parameters, x, { key: null })) };
     expect(await codeOf(() => buildModelFromDefinition(outside, training))).toBe('PRIMITIVE_UNKNOWN');
   });
 });

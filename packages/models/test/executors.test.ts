@@ -1,7 +1,7 @@
 import { type Executor, type Program, referenceExecutor, type Tensor, wasmExecutor } from '@muster/engine';
 import { describe, expect, test } from 'vitest';
 import { buildModel } from '@muster/models';
-import { floats, key, keysFor, learnable, optimizers, scalarFloat, tinySpecs, uniforms, zerosOf } from './fixtures.ts';
+import { floats, key, keysFor, learnable, optimizers, scalarFloat, stepNumber, tinySpecs, uniforms, zerosOf } from './fixtures.ts';
 
 const bits = (tensors: readonly Tensor[]): readonly unknown[] =>
   tensors.map(({ dtype, shape, data }) => [dtype, [...shape], [...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]]);
@@ -28,7 +28,7 @@ describe('every executor gives the same bits', () => {
       };
       const base = run(programs.init, [keysFor(model.parameters.length, 7)]);
       let state = [...base, ...zerosOf(model.slots)];
-      for (let step = 0; step < 3; step++) state = run(programs.trainStep, [...state, x, y, key]).slice(0, -1);
+      for (let step = 0; step < 3; step++) state = run(programs.trainStep, [...state, x, y, key, stepNumber(step)]).slice(0, -1);
       const trained = state.slice(0, base.length);
       run(programs.evaluate, [...trained, x, y, mask]);
       run(programs.apply, [...trained, x]);

@@ -47,6 +47,9 @@ export function keysFor(count: number, seed: number): Tensor {
 
 export const key: Tensor = { dtype: 'uint32', shape: [2], data: Uint32Array.of(1, 2) };
 
+/** The number of a step, as `trainStep` takes it. */
+export const stepNumber = (step: number): Tensor => ({ dtype: 'int32', shape: [], data: Int32Array.of(step) });
+
 export function zerosOf(types: readonly NamedType[]): Tensor[] {
   return types.map(({ dtype, shape }) => ({ dtype, shape, data: new Float32Array(elementCount(shape)) }));
 }

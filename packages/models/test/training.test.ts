@@ -12,6 +12,7 @@ import {
   relativeError,
   run,
   scalarFloat,
+  stepNumber,
   tinySpecs,
   uniforms,
   zerosOf,
@@ -32,7 +33,7 @@ function train(built: BuiltModel, steps: number): { losses: number[]; state: Ten
   let state = [...initial(built), ...zerosOf(built.model.slots)];
   const losses: number[] = [];
   for (let step = 0; step < steps; step++) {
-    const outputs = run(built.programs.trainStep, [...state, x, y, key]);
+    const outputs = run(built.programs.trainStep, [...state, x, y, key, stepNumber(step)]);
     losses.push(outputs.at(-1)?.data[0] as number);
     state = outputs.slice(0, -1);
   }
@@ -48,7 +49,7 @@ describe.each(families)('%s', (family) => {
   /** Gradients as base − final of one step of rate 1 from `parameters`. */
   function gradients(parameters: readonly Tensor[]): { loss: number; gradients: Float32Array[] } {
     const { x, y } = learnable(sgd);
-    const outputs = run(sgd.programs.trainStep, [...parameters, x, y, key]);
+    const outputs = run(sgd.programs.trainStep, [...parameters, x, y, key, stepNumber(0)]);
     return {
       loss: outputs.at(-1)?.data[0] as number,
       gradients: parameters.map((parameter, i) => Float32Array.from(parameter.data, (value, j) => value - (outputs[i]?.data[j] as number))),
@@ -88,7 +89,7 @@ describe.each(families)('%s', (family) => {
     const { x, y } = learnable(sgd);
     const names = definition.parameters.map((parameter) => parameter.name);
     const meanLoss = (trained: Record<string, JaxArray>): JaxArray =>
-      np.mean(definition.loss.perRecord(definition.apply(trained, toJax(x)), toJax(y)));
+      np.mean(definition.loss.perRecord(definition.apply(trained, toJax(x), { key: null }), toJax(y)));
     const [loss, theirs] = valueAndGrad(meanLoss)(Object.fromEntries(names.map((name, i) => [name, toJax(parameters[i] as Tensor)])));
     const ours = gradients(parameters);
     expect(Math.abs(ours.loss - (loss.dataSync()[0] as number)) / ours.loss).toBeLessThan(1e-5);
@@ -166,7 +167,7 @@ test('adam follows its definition in double precision, to 1e-5', async () => {
   const [m, v] = [new Float64Array(kernel.length), new Float64Array(kernel.length)];
   for (let t = 1; t <= 5; t++) {
     const before = state.slice(0, 2);
-    const stepped = run(plain.programs.trainStep, [...before, x, y, key])[0]?.data ?? [];
+    const stepped = run(plain.programs.trainStep, [...before, x, y, key, stepNumber(t)])[0]?.data ?? [];
     kernel.forEach((_, i) => {
       const g = (before[0]?.data[i] as number) - (stepped[i] as number);
       m[i] = beta1 * (m[i] as number) + (1 - beta1) * g;
@@ -174,7 +175,7 @@ test('adam follows its definition in double precision, to 1e-5', async () => {
       const [mean, square] = [m[i] / (1 - beta1 ** t), v[i] / (1 - beta2 ** t)];
       kernel[i] = (kernel[i] as number) - (learningRate * mean) / (Math.sqrt(square) + epsilon);
     });
-    state = run(built.programs.trainStep, [...state, x, y, key]).slice(0, -1);
+    state = run(built.programs.trainStep, [...state, x, y, key, stepNumber(t)]).slice(0, -1);
   }
   expect(relativeError(state[0]?.data ?? [], kernel)).toBeLessThan(1e-5);
 });

@@ -151,18 +151,14 @@ class Audit {
       round.closed?.nodeCount === assignment.nodes.length,
       `the chain says ${round.closed?.nodeCount} nodes, the assignment has ${assignment.nodes.length}`,
     );
-    const base = await material.parameters(assignment.base);
     const checkpointCid = objectCid(finalized.checkpointCid);
     this.place = checkpointCid;
     const checkpoint = await readCheckpoint(this.#read, checkpointCid);
     const outcomes: TaskOutcome[] = [];
-    for (const [index, entry] of assignment.tasks.entries()) {
+    for (const index of assignment.tasks.keys()) {
       this.place = `round ${number}, task ${index}`;
       const task = round.tasks.get(index) ?? { slots: new Map(), closed: false, finalized: null };
-      const honest = await drive(
-        material.execute(number, index, base, entry.slotState === null ? null : await material.slotState(entry.slotState)),
-        this.#options.scheduler,
-      );
+      const honest = await drive(material.execute(number, index, await material.startOf(assignment, index)), this.#options.scheduler);
       this.#tasks++;
       outcomes.push(honest.outcome);
       await this.#auditTask(job, round, assignment, material, task, { number, index, root: honest.resultRoot });

@@ -14,19 +14,17 @@ import {
   type Program,
   type Tensor,
 } from '@muster/engine';
-import { checkModelPrograms, decodeModel, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
+import { checkModelPrograms, decodeModel, initialKeys, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
 import {
+  type Assignment,
   type CidText,
   decodeLinked,
   type Evaluation,
   hexToBytes,
   type JobId,
   type JobSpec,
-  leafKey,
-  leafSeed,
   MusterError,
   objectKinds,
-  shapeFor,
 } from '@muster/protocol';
 import {
   type AggregatePrograms,
@@ -39,6 +37,13 @@ import {
 } from '@muster/round';
 import { type JobRecord, objectCid } from './history.ts';
 
+/** What a task starts from, besides job, round and task. */
+export interface TaskStart {
+  readonly base: readonly Tensor[];
+  /** Carried optimizer state; null starts from zeros. */
+  readonly slotState: readonly Tensor[] | null;
+}
+
 export interface JobMaterial {
   readonly spec: JobSpec;
   readonly model: ModelObject;
@@ -50,13 +55,10 @@ export interface JobMaterial {
   parameters(cid: CidText): Promise<NamedTensor[]>;
   update(cid: CidText): Promise<NamedTensor[]>;
   slotState(cid: CidText): Promise<NamedTensor[]>;
+  /** What `task` of `assignment` starts from, read from the store. */
+  startOf(assignment: Assignment, task: number): Promise<TaskStart>;
   /** Executes a task; yields after every step. */
-  execute(
-    round: number,
-    task: number,
-    base: readonly Tensor[],
-    slotState: readonly Tensor[] | null,
-  ): Generator<number, ComputedTask, undefined>;
+  execute(round: number, task: number, start: TaskStart): Generator<number, ComputedTask, undefined>;
   evaluate(parameters: readonly Tensor[]): Generator<number, Evaluation, undefined>;
 }
 
@@ -66,7 +68,9 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
   const manifest = decodeManifest(await read(spec.dataset));
   const programs = {} as Record<ProgramRole, Program>;
   for (const role of programRoles) programs[role] = decodeProgram(await read(model.programs[role]));
-  checkModelPrograms(model, programs);
+  const { generate } = model.programs;
+  checkModelPrograms(model, programs, generate === null ? null : decodeProgram(await read(generate)));
+  const frozen = model.frozenValues === null ? [] : await loadTensors(read, model.frozenValues, model.frozen);
   const prepare = (role: ProgramRole): PreparedProgram => executor.prepare(programs[role]);
   const init = prepare('init');
   const evaluate = prepare('evaluate');
@@ -78,27 +82,40 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
   // A loop holds one task's state; tasks that run side by side each take their own.
   const idleLoops: LoopingProgram[] = [];
   const takeLoop = (): LoopingProgram =>
-    idleLoops.pop() ?? prepareLoop(executor, programs.trainStep, model.parameters.length + model.slots.length);
+    idleLoops.pop() ?? prepareLoop(executor, programs.trainStep, model.parameters.length + model.slots.length, frozen.length);
   const seed = hexToBytes(spec.seed);
   if (train.records >= 2 ** 24) {
     throw new MusterError('JOB_INVALID', `${train.records} training records: float32 counts weights exactly up to 2^24`, {
       dataset: spec.dataset,
     });
   }
+  if (spec.rounds * spec.localSteps > 2 ** 31) {
+    throw new MusterError('JOB_INVALID', `${spec.rounds} rounds of ${spec.localSteps} steps: steps are numbered up to 2^31`, {
+      field: 'localSteps',
+    });
+  }
   const shards = splitRecords(spec.split, train.classes(), train.records, spec.tasks, seed);
   const batchSize = model.batch.x.shape[0] ?? 0;
   checkFit(model, train, spec);
 
+  const slotStateOf = (cid: CidText): Promise<NamedTensor[]> => loadTensors(read, cid, model.slots);
   return {
     spec,
     model,
     shardSizes: shards.map((shard) => shard.length),
     aggregation: { fold: prepareLoop(executor, programs.fold, model.parameters.length), finish: prepare('finish') },
-    initialParameters: () => withNames(model.parameters, init.run([leafKeys(seed, model.parameters.length)])),
+    initialParameters: () => withNames(model.parameters, init.run([initialKeys(seed, model.parameters.length)])),
     parameters: (cid) => loadTensors(read, cid, model.parameters),
     update: (cid) => loadTensors(read, cid, model.parameters),
-    slotState: (cid) => loadTensors(read, cid, model.slots),
-    *execute(round, task, base, slotState) {
+    slotState: slotStateOf,
+    async startOf(assignment, task) {
+      const carried = assignment.tasks[task]?.slotState ?? null;
+      return {
+        base: await loadTensors(read, assignment.base, model.parameters),
+        slotState: carried === null ? null : await slotStateOf(carried),
+      };
+    },
+    *execute(round, task, { base, slotState }) {
       const shard = shards[task];
       if (shard === undefined) throw new MusterError('TASK_UNKNOWN', `no task ${task} of ${shards.length}`, { task });
       const sampler = new BatchSampler({ seed, round, task, shard, batchSize });
@@ -106,12 +123,14 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
       const computed = yield* executeTask({
         parameters: model.parameters,
         slots: model.slots,
+        frozen,
         trainStep,
         update,
         base,
         slotState,
         carry: spec.slotState === 'carry',
         steps: spec.localSteps,
+        firstStep: round * spec.localSteps,
         digestInterval: spec.digestInterval,
         batch: (step) => {
           const { x, y } = train.read(sampler.batch(step));
@@ -135,7 +154,7 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
           };
         }
       };
-      const evaluation = yield* finiteOrNull(evaluateModel(evaluate, parameters, batches()));
+      const evaluation = yield* finiteOrNull(evaluateModel(evaluate, [...parameters, ...frozen], batches()));
       return evaluation === null || !Number.isFinite(evaluation.loss)
         ? { records: held.records, loss: largestLoss, correct: 0 }
         : evaluation;
@@ -211,16 +230,6 @@ function targets(y: Tensor | null): Tensor {
 }
 
 const reshaped = (tensor: Tensor, shape: readonly number[]): Tensor => ({ ...tensor, shape });
-
-const seedTreeFanout = 16;
-
-/** uint32 [parameters, 2]: one leaf of the seed tree (R16) per parameter tensor, fanout 16, the least depth that has enough leaves. */
-function leafKeys(seed: Uint8Array, parameters: number): Tensor {
-  const shape = shapeFor(parameters, seedTreeFanout);
-  const data = new Uint32Array(2 * parameters);
-  for (let index = 0; index < parameters; index++) data.set(leafKey(leafSeed(seed, shape, index)), 2 * index);
-  return { dtype: 'uint32', shape: [parameters, 2], data };
-}
 
 function stepKey(seed: Uint8Array, round: number, task: number, step: number): Tensor {
   const random = new RandomStream(seed, 'step', round, task, step);

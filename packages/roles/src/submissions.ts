@@ -144,12 +144,7 @@ export class Submissions {
     // Nobody is slashed on a signature alone: the verdict is replayed here, as any auditor will.
     const material = await this.#desk.material(job);
     const assignment = await readAssignment(record, roundRecord, material, this.#desk.read);
-    const base = await material.parameters(assignment.base);
-    const carried = assignment.tasks[task]?.slotState ?? null;
-    const replayed = await drive(
-      material.execute(round, task, base, carried === null ? null : await material.slotState(carried)),
-      scheduler,
-    );
+    const replayed = await drive(material.execute(round, task, await material.startOf(assignment, task)), scheduler);
     if (replayed.resultRoot !== verdict.resultRoot) {
       throw new MusterError('AUDIT_FAILED', `replay of task ${task} gives ${replayed.resultRoot}, the verdict says ${verdict.resultRoot}`, {
         job,

@@ -192,12 +192,10 @@ export class Trainer {
     const known = this.#computed.get(label);
     if (known !== undefined) return known;
     const { scheduler, report, dishonest } = this.#options;
-    const base = await material.parameters(assignment.base);
-    const carried = assignment.tasks[place.task]?.slotState ?? null;
-    const slotState = carried === null ? null : await material.slotState(carried);
+    const start = await material.startOf(assignment, place.task);
     const started = scheduler.now();
-    if (dishonest) for (const tensor of base) if (tensor.data.length > 0) tensor.data[0] = (tensor.data[0] ?? 0) + 1 + place.slot;
-    const computed = await drive(material.execute(place.round, place.task, base, slotState), scheduler);
+    if (dishonest) for (const tensor of start.base) if (tensor.data.length > 0) tensor.data[0] = (tensor.data[0] ?? 0) + 1 + place.slot;
+    const computed = await drive(material.execute(place.round, place.task, start), scheduler);
     this.#computed.set(label, computed);
     report('task.trained', { ...place, milliseconds: scheduler.now() - started, resultRoot: computed.resultRoot });
     return computed;

@@ -74,10 +74,7 @@ export class Validator {
     }
     const material = await this.#materials.of(job);
     const assignment = await readAssignment(job, round, material, this.#read);
-    const base = await material.parameters(assignment.base);
-    const carried = assignment.tasks[task]?.slotState ?? null;
-    const slotState = carried === null ? null : await material.slotState(carried);
-    const computed = await drive(material.execute(roundNumber, task, base, slotState), scheduler);
+    const computed = await drive(material.execute(roundNumber, task, await material.startOf(assignment, task)), scheduler);
     for (const block of computed.blocks) if (!(await link.blobs.has(block.cid))) await link.blobs.put(block.bytes, block.codec);
     const { resultRoot, outcome } = computed;
     const verdict = encodeLinked({

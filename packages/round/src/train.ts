@@ -22,7 +22,12 @@ export interface TaskInputs {
   /** Parameters and optimizer state of the model, in program order. */
   readonly parameters: readonly NamedType[];
   readonly slots: readonly NamedType[];
-  /** parameters…, slots…, x, y, key → parameters…, slots…, loss; parameters and slots are its state. Used by one task at a time. */
+  /** Values of the model's frozen tensors, in order. */
+  readonly frozen: readonly Tensor[];
+  /**
+   * parameters…, slots…, frozen…, x, y, key, step → parameters…, slots…, loss; parameters and slots are its state, the frozen
+   * tensors its fixed inputs. Used by one task at a time.
+   */
   readonly trainStep: LoopingProgram;
   /** final parameters…, base parameters… → update…. */
   readonly update: PreparedProgram;
@@ -32,6 +37,8 @@ export interface TaskInputs {
   /** Whether the optimizer state is part of the result. */
   readonly carry: boolean;
   readonly steps: number;
+  /** Number of the task's first step among all steps that its slot has in the job: round · steps. Schedules follow from it. */
+  readonly firstStep: number;
   readonly digestInterval: number;
   /** x and y of step `step`. */
   readonly batch: (step: number) => readonly [Tensor, Tensor];
@@ -52,9 +59,10 @@ export function* executeTask(task: TaskInputs): Generator<number, ComputedTask, 
   const losses = new Float32Array(task.steps);
   const trace: Root[] = [];
   let final: readonly NamedTensor[] = [];
+  task.trainStep.setFixed(task.frozen);
   task.trainStep.setState([...task.base, ...(task.slotState ?? task.slots.map(zeros))]);
   for (let step = 0; step < task.steps; step++) {
-    const outputs = attempt(() => task.trainStep.step([...task.batch(step), task.key(step)]));
+    const outputs = attempt(() => task.trainStep.step([...task.batch(step), task.key(step), int32Scalar(task.firstStep + step)]));
     if ('fault' in outputs) return faultOf(step, outputs.fault);
     losses[step] = outputs.values[0]?.data[0] ?? 0;
     if (!Number.isFinite(losses[step])) return faultOf(step, null);
@@ -123,6 +131,8 @@ function attempt(run: () => Tensor[]): { readonly values: Tensor[] } | { readonl
     return { fault: typeof operation === 'number' ? operation : null };
   }
 }
+
+const int32Scalar = (value: number): Tensor => ({ dtype: 'int32', shape: [], data: Int32Array.of(value) });
 
 /** A tensor of zeros: the state every optimizer starts from. */
 export function zeros(type: NamedType): Tensor {

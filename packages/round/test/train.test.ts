@@ -82,12 +82,14 @@ function taskOf({ built, program, base }: Prepared, change: Partial<TaskInputs> 
   return {
     parameters: built.model.parameters,
     slots: built.model.slots,
+    frozen: [],
     trainStep: loopOf({ built }),
     update: program('update'),
     base,
     slotState: null,
     carry: true,
     steps: 5,
+    firstStep: 0,
     digestInterval: 2,
     batch: (step) => batch(step),
     key: (step) => ({ dtype: 'uint32', shape: [2], data: Uint32Array.of(step, 9) }),
@@ -219,6 +221,8 @@ describe('executing a task', () => {
     const loop = (change: Partial<LoopingProgram>): LoopingProgram => ({
       program: inner.program,
       stateCount: inner.stateCount,
+      fixedCount: inner.fixedCount,
+      setFixed: (fixed) => inner.setFixed(fixed),
       setState: (state) => inner.setState(state),
       step: (inputs) => inner.step(inputs),
       readState: () => inner.readState(),

@@ -3,11 +3,12 @@
  */
 import { resolve } from 'node:path';
 import { type DataFormat, type ImportOptions, installFastSha256, openFolderStore } from '@muster/adapters';
-import { decodeManifest } from '@muster/data';
+import { decodeManifest, type TextOptions } from '@muster/data';
 import { decodeProgram } from '@muster/engine';
-import { decodeModel } from '@muster/models';
+import { characterTokenizer, decodeModel, huggingFaceTokenizer, maxTokenizerBytes } from '@muster/models';
 import { type CidText, MusterError, parseCid } from '@muster/protocol';
 import { reader } from '@muster/roles';
+import { readBytes } from '../files.ts';
 import { buildFrom, storeDataset, storeModel } from '../jobs.ts';
 import type { Context } from './context.ts';
 
@@ -20,11 +21,20 @@ export interface DataImportFlags {
   readonly seed: string;
   readonly context?: string;
   readonly stride?: string;
+  readonly tokenizer?: string;
 }
 
 const formats: readonly DataFormat[] = ['idx', 'csv', 'images', 'text'];
 
-function importOptions(flags: DataImportFlags): ImportOptions {
+/** The tokenizer that `--tokenizer` names; null for bytes. Throws DATA_UNREADABLE, DATA_MALFORMED. */
+async function tokenizerOf(name: string | undefined): Promise<TextOptions['tokenizer']> {
+  if (name === undefined || name === 'bytes') return null;
+  if (name === 'chars') return characterTokenizer;
+  const tokenizer = huggingFaceTokenizer(await readBytes(name, maxTokenizerBytes));
+  return () => tokenizer;
+}
+
+function importOptions(flags: DataImportFlags, tokenizer: TextOptions['tokenizer']): ImportOptions {
   const format = formats.find((known) => known === flags.format);
   if (flags.format !== undefined && format === undefined) throw usage('--format', formats.join(', '));
   const number = (option: string, text: string, least: number): number => {
@@ -40,14 +50,11 @@ function importOptions(flags: DataImportFlags): ImportOptions {
     ...(flags.test === undefined ? {} : { testPath: resolve(flags.test) }),
     ...(fraction === null ? {} : { heldOut: { fraction, seed: number('--seed', flags.seed, 0) } }),
     ...(flags.label === undefined ? {} : { csv: { label: /^-?\d+$/.test(flags.label) ? Number(flags.label) : flags.label } }),
-    ...(flags.context === undefined && flags.stride === undefined
-      ? {}
-      : {
-          text: {
-            ...(flags.context === undefined ? {} : { context: number('--context', flags.context, 1) }),
-            ...(flags.stride === undefined ? {} : { stride: number('--stride', flags.stride, 1) }),
-          },
-        }),
+    text: {
+      tokenizer,
+      ...(flags.context === undefined ? {} : { context: number('--context', flags.context, 1) }),
+      ...(flags.stride === undefined ? {} : { stride: number('--stride', flags.stride, 1) }),
+    },
   };
 }
 
@@ -57,7 +64,7 @@ function usage(option: string, expected: string): MusterError {
 
 export async function dataImport({ paths, output }: Context, path: string, flags: DataImportFlags): Promise<void> {
   installFastSha256();
-  const options = importOptions(flags);
+  const options = importOptions(flags, await tokenizerOf(flags.tokenizer));
   const store = await openFolderStore(paths.store);
   const { cid, records, bytes } = await storeDataset(resolve(path), options, 1, (block, codec) => store.put(block, codec), output);
   output.event('data.imported', { dataset: cid, records, bytes }, `dataset ${cid}\n  ${records} records, ${bytes} bytes`);
@@ -70,6 +77,8 @@ export async function dataShow({ paths, output }: Context, cid: string): Promise
   const shown = splits.map((split) => ({ name: split.name, records: split.records, bytes: split.features.bytes + split.targets.bytes }));
   output.line(`dataset "${name}"`);
   output.line(`  record  ${record.feature.dtype}[${record.feature.shape.join(' × ')}] → ${record.target.kind}`);
+  if (record.target.kind === 'next-token')
+    output.line(`  tokens  vocabulary of ${record.target.vocabulary}, ${record.target.tokenizer ?? 'the bytes of the text'}`);
   for (const split of shown) output.line(`  ${split.name.padEnd(6)}  ${split.records} records, ${split.bytes} bytes`);
   output.event('data.shown', { dataset: cid, name, record, splits: shown }, null);
 }
@@ -95,6 +104,7 @@ export async function modelShow({ paths, output }: Context, text: string): Promi
   for (const { name, dtype, shape } of model.parameters) output.line(`  ${name.padEnd(20)} ${dtype}[${shape.join(' × ')}]`);
   const programs: Record<string, { readonly program: CidText; readonly operations: number }> = {};
   for (const [role, program] of Object.entries(model.programs)) {
+    if (program === null) continue;
     const { operations } = decodeProgram(await read(program));
     programs[role] = { program, operations: operations.length };
     output.line(`  ${role.padEnd(10)} ${String(operations.length).padStart(5)} operations  ${program}`);

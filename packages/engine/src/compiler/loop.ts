@@ -180,6 +180,7 @@ class MachineLoop implements LoopingProgram {
 export function prepareLoop(executor: Executor, program: Program, stateCount: number, fixedCount = 0): LoopingProgram {
   checkProgram(program);
   checkState(program, stateCount);
-  return isCompiled(executor) ? new MachineLoop(executor.backend, program, stateCount, fixedCount)
+  return isCompiled(executor)
+    ? new MachineLoop(executor.backend, program, stateCount, fixedCount)
     : new RunLoop(executor.prepare(program), stateCount, fixedCount);
 }

@@ -178,7 +178,9 @@ export class Machine {
   describe(): readonly { readonly operation: number; readonly kernels: readonly string[] }[] {
     return this.#plan.instructions.map(({ operation, emit }) => ({
       operation,
-      kernels: emit({ table: () => [0, 0] }).map(({ kernel, words }) => (kernel === 'product' ? `product ${words.slice(0, 3).join('×')}` : kernel)),
+      kernels: emit({ table: () => [0, 0] }).map(({ kernel, words }) =>
+        kernel === 'product' ? `product ${words.slice(0, 3).join('×')}` : kernel,
+      ),
     }));
   }
 

@@ -23,9 +23,7 @@ export function fillInstruction(out: View, operation: number): Instruction {
     operation,
     reads: [],
     writes: [out.buffer],
-    emit: () => [
-      { kernel: 'fill_zero', words: [...addressOf(out), ...addressWords(sizeOf(out.shape) * elementBytes(out.dtype))] },
-    ],
+    emit: () => [{ kernel: 'fill_zero', words: [...addressOf(out), ...addressWords(sizeOf(out.shape) * elementBytes(out.dtype))] }],
   };
 }
 
@@ -119,12 +117,21 @@ export function gatherInstructions(
 
 const adders = { float32: 'scatter_add_f32', int32: 'scatter_add_i32', uint32: 'scatter_add_i32', bool: 'scatter_add_bool' } as const;
 
+/** How threads may share a sum so that each destination has one owner. */
+interface Sharing {
+  /** Number of equal runs of `before` that write to different places. */
+  readonly groups: number;
+  /** Whether different places of `after` never meet, whatever `before` and the position are. */
+  readonly columns: boolean;
+}
+
 /** Adds a tensor into `out` by three levels of offsets; `check` looks for NaN afterwards. */
 function accumulate(
   out: View,
   from: View,
   counts: readonly [number, number, number],
   tables: { readonly before: Int32Array; readonly after: Int32Array; readonly offsets: Buffer | null },
+  sharing: Sharing,
   mode: 'add' | 'set',
   operation: number,
 ): Instruction {
@@ -135,6 +142,7 @@ function accumulate(
     emit: ({ table }) => {
       const offsets = tables.offsets === null ? table([0]) : addressWords(tables.offsets.address);
       const words = [...counts, ...addressOf(from), ...addressOf(out), ...offsets, ...table(tables.before), ...table(tables.after)];
+      words.push(sharing.groups, sharing.columns ? 1 : 0);
       if (mode === 'set') return [{ kernel: elementBytes(out.dtype) === 4 ? 'scatter_set4' : 'scatter_set1', words }];
       const add: TapeEntry = { kernel: adders[out.dtype], words };
       return out.dtype === 'float32' ? [add, { kernel: 'check_nan', words: [...addressOf(out), sizeOf(out.shape)] }] : [add];
@@ -158,7 +166,15 @@ export function scatterInstructions(
   return [
     fill,
     offsetsInstruction(out, indices, params.axis, offsets, operation),
-    accumulate(out, updates, [before.length, positions, after.length], { before, after, offsets }, params.mode, operation),
+    accumulate(
+      out,
+      updates,
+      [before.length, positions, after.length],
+      { before, after, offsets },
+      { groups: before.length, columns: true },
+      params.mode,
+      operation,
+    ),
   ];
 }
 
@@ -173,9 +189,12 @@ export function poolTransposeInstructions(
   const split = x.shape.length - window.length;
   const before = offsetTable(windows.shape.slice(0, split), windows.strides.slice(0, split));
   const after = offsetTable(windows.shape.slice(split), windows.strides.slice(split));
+  const apart = strides.every((step, axis) => step >= at(window, axis));
+  const lead = sizeOf(out.shape.slice(0, out.shape.length - window.length));
+  const sharing: Sharing = { groups: apart ? before.length : lead, columns: apart };
   return [
     fillInstruction(out, operation),
-    accumulate(out, x, [before.length, 1, after.length], { before, after, offsets: null }, 'add', operation),
+    accumulate(out, x, [before.length, 1, after.length], { before, after, offsets: null }, sharing, 'add', operation),
   ];
 }
 

@@ -30,9 +30,7 @@ export function reduceInstruction(x: View, out: View, { op, axis }: ParamsOf<'re
       const float = out.dtype === 'float32';
       const code = out.dtype === 'float32' ? operations[op] : 4 * kinds[out.dtype] + operations[op];
       const addresses = [...addressOf(x), ...addressOf(out), ...table(outputs), ...table(reduced)];
-      return [
-        { kernel: float ? 'reduce_f32' : 'reduce_integer', words: [outputs.length, reduced.length, ...addresses, flags, code] },
-      ];
+      return [{ kernel: float ? 'reduce_f32' : 'reduce_integer', words: [outputs.length, reduced.length, ...addresses, flags, code] }];
     },
   };
 }

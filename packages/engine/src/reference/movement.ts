@@ -108,7 +108,7 @@ export function pool(x: Tensor, { window, strides }: ParamsOf<'pool'>, type: Ten
 }
 
 /** `index` (read as int32) with the extent added once if negative, then clamped to 0 … extent − 1. An extent of 0 gives −1. */
-function clampIndex(index: number, extent: number): number {
+export function clampIndex(index: number, extent: number): number {
   const signed = index | 0;
   return Math.min(Math.max(signed < 0 ? signed + extent : signed, 0), extent - 1);
 }

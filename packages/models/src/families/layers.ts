@@ -1,0 +1,77 @@
+/**
+ * Layers that several families share. Matrix products are taken over [rows, features], with all leading axes merged into rows:
+ * then the gradient of a weight is one product too, and nothing is broadcast to rows × inputs × outputs.
+ */
+import { type Array as JaxArray, lax, numpy as np } from '@jax-js/jax';
+import type { ParameterDefinition } from '../definition.ts';
+import type { Norm } from './options.ts';
+
+export type Parameters = Readonly<Record<string, JaxArray>>;
+
+/** The parameter `name`; a definition only takes what it declares. */
+export const take = (parameters: Parameters, name: string): JaxArray => parameters[name] as JaxArray;
+
+export const product = (extents: readonly number[]): number => extents.reduce((total, extent) => total * extent, 1);
+
+/** `x` [batch, …] as [batch, features]. */
+export const flat = (x: JaxArray): JaxArray => x.reshape([x.shape[0] ?? 1, -1]);
+
+/** Parameters of `normalize`: a scale and, for layer normalization with `bias`, a bias. */
+export function normParameters(name: string, width: number, norm: Norm, bias: boolean): ParameterDefinition[] {
+  const scale: ParameterDefinition = { name: `${name}.scale`, shape: [width], initial: 'ones' };
+  return norm === 'layer' && bias ? [scale, { name: `${name}.bias`, shape: [width], initial: 'zeros' }] : [scale];
+}
+
+const meanOfRows = (x: JaxArray): JaxArray => x.sum(1, { keepdims: true }).mul(1 / (x.shape[1] as number));
+
+/** `x` [rows, width], rows centred first if `centred`, divided by the root of their mean square plus `epsilon`. */
+export function rootMeanSquareRows(x: JaxArray, centred: boolean, epsilon = 1e-5): JaxArray {
+  const rows = centred ? x.ref.sub(meanOfRows(x)) : x;
+  const meanSquare = meanOfRows(rows.ref.mul(rows.ref));
+  return rows.mul(np.reciprocal(np.sqrt(meanSquare.add(epsilon))));
+}
+
+/** Layer normalization (Ba et al., 2016) or its root-mean-square form (Zhang and Sennrich, 2019) of `x` [rows, width], with its scale and bias. */
+export function normalize(parameters: Parameters, name: string, x: JaxArray, norm: Norm): JaxArray {
+  const scaled = rootMeanSquareRows(x, norm === 'layer').mul(take(parameters, `${name}.scale`));
+  const bias = parameters[`${name}.bias`];
+  return bias === undefined ? scaled : scaled.add(bias);
+}
+
+/** `x` [rows, inputs] times the kernel [inputs, outputs], plus the bias if there is one. */
+export function linear(parameters: Parameters, name: string, x: JaxArray): JaxArray {
+  const result = np.dot(x, take(parameters, `${name}.kernel`));
+  const bias = parameters[`${name}.bias`];
+  return bias === undefined ? result : result.add(bias);
+}
+
+/** x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel, 2016). */
+export function gelu(x: JaxArray): JaxArray {
+  const half = lax.erf(x.ref.mul(Math.SQRT1_2)).mul(0.5).add(0.5);
+  return x.mul(half);
+}
+
+/**
+ * 1 / (1 + exp(−x)). The exponent is capped at 80: exp would reach infinity above 88, and infinity times the underflowing
+ * derivative is a NaN in the backward pass. The cap changes values below e⁻⁸⁰ only.
+ */
+export function sigmoid(x: JaxArray): JaxArray {
+  return np.reciprocal(np.exp(np.minimum(np.negative(x), 80)).add(1));
+}
+
+/** GPT-2's approximation of `gelu`: x / 2 · (1 + tanh u) = x · sigmoid(2u) with u = √(2/π) · (x + 0.044715 x³). */
+export function geluTanh(x: JaxArray): JaxArray {
+  const cubic = x.ref.mul(x.ref).mul(0.044715).add(1);
+  return x.ref.mul(sigmoid(x.mul(cubic).mul(2 * Math.sqrt(2 / Math.PI))));
+}
+
+/** x · sigmoid(x). */
+export function silu(x: JaxArray): JaxArray {
+  return x.ref.mul(sigmoid(x));
+}
+
+/** log(1 + exp(x)), without overflow: max(x, 0) + log(1 + exp(−|x|)). */
+export function softplus(x: JaxArray): JaxArray {
+  const distance = np.maximum(x.ref, np.negative(x.ref));
+  return np.maximum(x, 0).add(np.log(np.exp(np.negative(distance)).add(1)));
+}
