@@ -73,3 +73,4 @@ export {
   type Tokenizer,
   type TokenizerObject,
 } from './tokenizer.ts';
+export { onnxOperatorSet, programToOnnx } from './onnx.ts';
