@@ -4,8 +4,25 @@ import { cnnDefinition } from './families/cnn.ts';
 import { denseDefinition } from './families/dense.ts';
 import { gptDefinition } from './families/gpt.ts';
 import { lenetDefinition } from './families/lenet.ts';
+import { mambaDefinition } from './families/mamba.ts';
 import { resnetDefinition } from './families/resnet.ts';
 import type { ModelSpec } from './spec.ts';
+
+export { cnnDefinition } from './families/cnn.ts';
+export { denseDefinition, type DenseOptions } from './families/dense.ts';
+export { gptDefinition } from './families/gpt.ts';
+export { lenetDefinition } from './families/lenet.ts';
+export { mambaDefinition } from './families/mamba.ts';
+export {
+  type CnnOptions,
+  gptDefaults,
+  type GptOptions,
+  type LenetOptions,
+  mambaDefaults,
+  type MambaOptions,
+  type ResnetOptions,
+} from './families/options.ts';
+export { resnetDefinition } from './families/resnet.ts';
 
 /** The definition that `spec` names. Throws MODEL_INVALID for sizes that contradict each other. */
 export function definitionOf(spec: ModelSpec): ModelDefinition {
@@ -24,6 +41,8 @@ export function definitionOf(spec: ModelSpec): ModelDefinition {
       return resnetDefinition(spec);
     case 'gpt':
       return gptDefinition(spec);
+    case 'mamba':
+      return mambaDefinition(spec);
     default:
       throw unexpected(spec);
   }

@@ -12,13 +12,7 @@ export {
   uniformLimit,
 } from './definition.ts';
 export { dropout } from './dropout.ts';
-export { definitionOf } from './families.ts';
-export { cnnDefinition } from './families/cnn.ts';
-export { denseDefinition, type DenseOptions } from './families/dense.ts';
-export { gptDefinition } from './families/gpt.ts';
-export { lenetDefinition } from './families/lenet.ts';
-export type { CnnOptions, GptOptions, LenetOptions, ResnetOptions } from './families/options.ts';
-export { resnetDefinition } from './families/resnet.ts';
+export * from './families.ts';
 export { gradientProgram } from './gradient.ts';
 export { delegatedKeys, initialKeys, initialTree, partialInit, seedTreeFanout } from './initialization.ts';
 export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';

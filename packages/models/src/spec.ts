@@ -2,7 +2,7 @@
 import { finite, type Infer, integer, list, literal, MusterError, nullable, type Schema, struct, variant } from '@muster/protocol';
 import { type AugmentSpec, augmentSchema } from './augment.ts';
 import { withDefaults } from './defaults.ts';
-import { cnnFields, gptFields, lenetFields, resnetFields } from './families/options.ts';
+import { cnnFields, gptDefaults, gptFields, lenetFields, mambaDefaults, mambaFields, resnetFields } from './families/options.ts';
 import { type OptimizerSpec, optimizerSchema } from './optimizers.ts';
 import { type ScheduleSpec, scheduleSchema } from './schedules.ts';
 
@@ -39,7 +39,8 @@ export const modelSpecSchema = withDefaults(
     cnn: struct({ family: literal('cnn'), ...cnnFields, ...training }),
     lenet: struct({ family: literal('lenet'), ...lenetFields, ...training }),
     resnet: struct({ family: literal('resnet'), ...resnetFields, ...training }),
-    gpt: struct({ family: literal('gpt'), ...gptFields, ...training }),
+    gpt: withDefaults(struct({ family: literal('gpt'), ...gptFields, ...training }), gptDefaults),
+    mamba: withDefaults(struct({ family: literal('mamba'), ...mambaFields, ...training }), mambaDefaults),
     regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
   }),
   trainingDefaults,

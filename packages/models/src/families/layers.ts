@@ -45,6 +45,18 @@ export function linear(parameters: Parameters, name: string, x: JaxArray): JaxAr
   return bias === undefined ? result : result.add(bias);
 }
 
+/**
+ * `a` [lead…, m, k] times `b` [lead…, k, n]. Leading axes of extent 1 are left out of the product: its gradient would take them for
+ * summed ones and repeat an operand over m × n × k.
+ */
+export function matrixProduct(a: JaxArray, b: JaxArray): JaxArray {
+  const [lead, rows] = [a.shape.slice(0, -2), a.shape.at(-2) as number];
+  const columns = b.shape.at(-1) as number;
+  const long = lead.filter((extent) => extent !== 1);
+  const result = np.matmul(a.reshape([...long, ...a.shape.slice(-2)]), b.reshape([...long, ...b.shape.slice(-2)]));
+  return result.reshape([...lead, rows, columns]);
+}
+
 /** x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel, 2016). */
 export function gelu(x: JaxArray): JaxArray {
   const half = lax.erf(x.ref.mul(Math.SQRT1_2)).mul(0.5).add(0.5);
