@@ -9,6 +9,7 @@ import { memorySuite, threadsSuite } from './engine-processes.ts';
 import { productsSuite } from './engine-products.ts';
 import { programProfileSuite } from './engine-profile.ts';
 import { stepsSuite } from './engine-steps.ts';
+import { gptSuite } from './gpt.ts';
 import { gradientsSuite } from './gradients.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
@@ -22,6 +23,7 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-digest': digestSuite,
   'engine-profile': programProfileSuite,
   gradients: gradientsSuite,
+  gpt: gptSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,

@@ -26,7 +26,7 @@ export const cnn: ModelSpec = {
 };
 
 /** nanoGPT's recipe for a CPU. */
-export const gpt: ModelSpec = {
+export const gpt: Extract<ModelSpec, { family: 'gpt' }> = {
   family: 'gpt',
   vocabulary: 65,
   context: 64,
