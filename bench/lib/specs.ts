@@ -63,8 +63,30 @@ export const resnet: ModelSpec = {
   optimizer: sgd,
 };
 
+/**
+ * As many parameters as the GPT, within 3 %: a block of Mamba-2 has about half as many as one of attention and feed-forward together.
+ * Everything else is the same.
+ */
+export const mamba: Extract<ModelSpec, { family: 'mamba' }> = {
+  family: 'mamba',
+  vocabulary: 65,
+  context: 64,
+  layers: 7,
+  width: 128,
+  expansion: 2,
+  headWidth: 64,
+  stateWidth: 64,
+  convolutionWidth: 4,
+  chunk: 32,
+  generationBatch: 1,
+  batchSize: 12,
+  evaluationBatch: 12,
+  clipNorm: 1,
+  optimizer: gpt.optimizer,
+};
+
 /** The models above by name. */
-export const stepSpecs: Readonly<Record<string, ModelSpec>> = { mlp, cnn, lenet, resnet, gpt };
+export const stepSpecs: Readonly<Record<string, ModelSpec>> = { mlp, cnn, lenet, resnet, gpt, mamba };
 
 /** Models whose gradients are compared: the sizes above, and the choices that they leave out at small sizes. */
 export const gradientCases: Readonly<Record<string, ModelSpec>> = {
@@ -77,6 +99,9 @@ export const gradientCases: Readonly<Record<string, ModelSpec>> = {
   gpt,
   'gpt with rms norm, untied': { ...gpt, layers: 2, width: 64, norm: 'rms', tied: false },
   'gpt with biases, tanh gelu': { ...gpt, layers: 2, width: 64, bias: true, activation: 'gelu-tanh' },
+  mamba: { ...mamba, layers: 2 },
+  'mamba in one chunk': { ...mamba, layers: 2, chunk: 64 },
+  'mamba in chunks of 8': { ...mamba, layers: 2, chunk: 8 },
 };
 
 const moments = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
