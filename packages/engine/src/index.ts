@@ -9,7 +9,7 @@ export { checkInputs } from './reference/inputs.ts';
 export { executeOperation, referenceExecutor, runOperations } from './reference/executor.ts';
 export * from './digest.ts';
 export * from './dispute-trace.ts';
-export { checkCost, type CostLimits, defaultCostLimits, estimateProgram, flopsOf, type ProgramCost } from './cost.ts';
+export { checkCost, type CostLimits, costOf, defaultCostLimits, estimateProgram, flopsOf, type ProgramCost } from './cost.ts';
 export * from './optimize/index.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/executor.ts';
 export { type LoopingProgram, prepareLoop } from './wasm/loop.ts';

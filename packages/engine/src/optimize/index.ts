@@ -32,5 +32,8 @@ export function optimizeProgram(program: Program, { memoryLimitBytes, state = 0 
 export { foldConstants } from './fold.ts';
 export { rematerialise } from './rematerialise.ts';
 export { reorder } from './reorder.ts';
+export { resizeProgram, type Sized, type Sizes } from './resize.ts';
+export { callSamples, type CallSample } from './samples.ts';
+export { type MachineSpeed, predictSeconds, productExtents } from './timing.ts';
 export type { Rewritten } from './rewrite.ts';
 export { bytesOf, type Call, type CallKind, modeOf, type Schedule, scheduleProgram } from './schedule.ts';
