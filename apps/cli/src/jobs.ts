@@ -120,7 +120,8 @@ export async function buildFrom(source: unknown, baseFolder: string): Promise<Bu
       { file: path },
     );
   }
-  return await buildModelFromDefinition(definition as ModelDefinition, decodeTrainingSpec(training));
+  const plain = { frozen: [], frozenValues: null, generation: null };
+  return await buildModelFromDefinition({ ...plain, ...definition } as ModelDefinition, decodeTrainingSpec(training));
 }
 
 async function requireFile(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'): Promise<void> {

@@ -163,6 +163,23 @@ test('a content id is told from a path, with and without its scheme', () => {
   expect(asCid('data/train.csv')).toBeNull();
 });
 
+test('a module’s definition need not speak of frozen tensors or generation, and its recipe has defaults', async () => {
+  await writeFile(
+    join(folder, 'own.mjs'),
+    `export const definition = {
+      name: 'own',
+      input: { dtype: 'float32', shape: [2] },
+      target: { dtype: 'float32', shape: [2] },
+      parameters: [{ name: 'scale', shape: [2], initial: 'ones' }],
+      loss: { perRecord: (output, target) => output.sub(target).sum(1), correct: null },
+      apply: ({ scale }, x) => x.mul(scale),
+    };
+    export const training = { batchSize: 4, evaluationBatch: 4, optimizer: { kind: 'sgd', learningRate: 1 }, clipNorm: 1 };`,
+  );
+  const { model } = await buildFrom('own.mjs', folder);
+  expect(model).toMatchObject({ name: 'own', slots: [], frozen: [], frozenValues: null, cache: [], programs: { generate: null } });
+});
+
 test('a model file that cannot be used is refused with its path', async () => {
   await writeFile(join(folder, 'empty.mjs'), 'export const nothing = 1;\n');
   await writeFile(join(folder, 'family.json'), '{"family": "forest"}');
