@@ -76,6 +76,8 @@ export interface ModelDefinition {
   /** The stored tensor set of the frozen tensors, in order; null where there are none. */
   readonly frozenValues: CidText | null;
   readonly loss: LossDefinition;
+  /** Kernels [inputs, outputs] whose layer adds the product of low-rank factors `….down` and `….up` where it is given them. */
+  readonly lowRank?: readonly string[];
   /** Null for a model that does not generate. */
   readonly generation: GenerationDefinition | null;
   /** Output [batch, …] for `x` [batch, …input shape]; `parameters`, trained and frozen, by name. */

@@ -1,3 +1,4 @@
+export { adaptedDefinition, type AdapterOptions, mergeProgram } from './adapters.ts';
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 export { type AugmentSpec, augmentSchema } from './augment.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
@@ -12,7 +13,9 @@ export {
   uniformLimit,
 } from './definition.ts';
 export { dropout } from './dropout.ts';
+export { estimateModel, gptOfSize, type ModelEstimate, parameterCount, parseParameters, type StepMemory } from './estimate.ts';
 export * from './families.ts';
+export { generateTokens, generationLimit, Generator, type RandomWords, Sampler, type SamplingOptions } from './generation.ts';
 export { gradientProgram } from './gradient.ts';
 export { delegatedKeys, initialKeys, initialTree, partialInit, seedTreeFanout } from './initialization.ts';
 export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';

@@ -10,7 +10,7 @@ import type { NamedType } from '@muster/engine';
 import type { ApplyContext, GenerationDefinition, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
 import { dropout } from '../dropout.ts';
-import { gelu, geluTanh, linear, matrixProduct, normalize, normParameters, type Parameters, take } from './layers.ts';
+import { gelu, geluTanh, linear, linearKernels, matrixProduct, normalize, normParameters, type Parameters, take } from './layers.ts';
 import { type GptOptions, mustDivide } from './options.ts';
 
 /** Added to scores that a position must not see. Finite, so that no difference of scores is a NaN; exp of it is 0. */
@@ -136,13 +136,15 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
     return { cache: next, logits: head(parameters, x) };
   };
 
+  const parameters = gptParameters(options);
   return {
     name: 'gpt',
     input: { dtype: 'int32', shape: [context] },
     target: { dtype: 'int32', shape: [context] },
-    parameters: gptParameters(options),
+    parameters,
     frozen: [],
     frozenValues: null,
+    lowRank: linearKernels(parameters),
     loss: tokenCrossEntropy,
     generation: { cache, step },
     apply,

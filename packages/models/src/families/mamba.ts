@@ -10,7 +10,7 @@ import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import type { NamedType } from '@muster/engine';
 import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
-import { linear, normalize, normParameters, type Parameters, rootMeanSquareRows, silu, softplus, take } from './layers.ts';
+import { linear, linearKernels, normalize, normParameters, type Parameters, rootMeanSquareRows, silu, softplus, take } from './layers.ts';
 import { type MambaOptions, mustDivide } from './options.ts';
 import { advance, scanChunks } from './state-space.ts';
 
@@ -151,17 +151,19 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
     return { cache: next, logits: head(parameters, x) };
   };
 
+  const parameters: ParameterDefinition[] = [
+    { name: 'embedding.token', shape: [vocabulary, width], initial: { kind: 'normal', std: 0.02 } },
+    ...Array.from({ length: layers }, (_, layer) => blockParameters(`block${layer + 1}`, options)).flat(),
+    ...normParameters('norm', width, 'rms', false),
+  ];
   return {
     name: 'mamba',
     input: { dtype: 'int32', shape: [context] },
     target: { dtype: 'int32', shape: [context] },
-    parameters: [
-      { name: 'embedding.token', shape: [vocabulary, width], initial: { kind: 'normal', std: 0.02 } },
-      ...Array.from({ length: layers }, (_, layer) => blockParameters(`block${layer + 1}`, options)).flat(),
-      ...normParameters('norm', width, 'rms', false),
-    ],
+    parameters,
     frozen: [],
     frozenValues: null,
+    lowRank: linearKernels(parameters),
     loss: tokenCrossEntropy,
     generation: { cache, step },
     apply,
