@@ -1,5 +1,5 @@
 /** The models whose training steps are measured: sizes as in the table of `bench/README.md`. */
-import type { ModelSpec } from '../../packages/models/src/index.ts';
+import type { AdapterOptions, ModelSpec } from '../../packages/models/src/index.ts';
 
 const sgd = { kind: 'sgd', learningRate: 0.05 } as const;
 
@@ -102,6 +102,19 @@ export const gradientCases: Readonly<Record<string, ModelSpec>> = {
   mamba: { ...mamba, layers: 2 },
   'mamba in one chunk': { ...mamba, layers: 2, chunk: 64 },
   'mamba in chunks of 8': { ...mamba, layers: 2, chunk: 8 },
+};
+
+interface AdapterCase {
+  readonly spec: ModelSpec;
+  readonly options: AdapterOptions;
+}
+
+/** Models with low-rank adapters whose gradients are compared. */
+export const adapterCases: Readonly<Record<string, AdapterCase>> = {
+  mlp: { spec: mlp, options: { rank: 4, alpha: 8, targets: ['dense*.kernel'] } },
+  lenet: { spec: lenet, options: { rank: 4, alpha: 4, targets: ['conv*.kernel', 'dense1.kernel'] } },
+  gpt: { spec: { ...gpt, layers: 2 }, options: { rank: 8, alpha: 16, targets: ['block*.kernel'] } },
+  mamba: { spec: { ...mamba, layers: 2 }, options: { rank: 8, alpha: 16, targets: ['block*.in.kernel', 'block*.out.kernel'] } },
 };
 
 const moments = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
