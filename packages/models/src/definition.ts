@@ -84,6 +84,11 @@ export interface ModelDefinition {
   apply(parameters: Readonly<Record<string, JaxArray>>, x: JaxArray, context: ApplyContext): JaxArray;
 }
 
+/** Names and types of `definitions`. */
+export function typesOf(definitions: readonly ParameterDefinition[]): NamedType[] {
+  return definitions.map(({ name, shape }) => ({ name, dtype: 'float32', shape: [...shape] }));
+}
+
 /** Half-width of the uniform distribution of a `heUniform` or `glorotUniform` parameter. Throws MODEL_INVALID where fans are undefined. */
 export function uniformLimit(parameter: ParameterDefinition): number {
   const { shape, initial, name } = parameter;
