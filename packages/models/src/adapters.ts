@@ -8,17 +8,22 @@
  */
 import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import { type NamedType, type Program, traceProgram } from '@muster/engine';
-import { type CidText, MusterError } from '@muster/protocol';
+import { cidText, type CidText, finite, type Infer, integer, list, MusterError, struct, text } from '@muster/protocol';
 import type { ModelDefinition, ParameterDefinition } from './definition.ts';
 
-export interface AdapterOptions {
+/** Decoder of the adapter part of a model specification. */
+export const adapterSchema = struct({
   /** r: inner extent of the factors. */
-  readonly rank: number;
+  rank: integer(1, 65_536),
   /** α; the product is multiplied by α ÷ r. */
-  readonly alpha: number;
+  alpha: finite(-1e6, 1e6),
   /** Names of the base's parameters; `*` stands for any characters. */
-  readonly targets: readonly string[];
-}
+  targets: list(text(64), 1024, 1),
+  /** The tensor set of the base's parameters: the checkpoint that a job published. */
+  base: cidText,
+});
+export type AdapterSpec = Infer<typeof adapterSchema>;
+export type AdapterOptions = Omit<AdapterSpec, 'base'>;
 
 type Parameters = Readonly<Record<string, JaxArray>>;
 

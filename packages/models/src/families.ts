@@ -1,4 +1,5 @@
 /** The model families that a plain JSON specification can name, as definitions in jax-js terms. One file each in `families/`. */
+import { adaptedDefinition } from './adapters.ts';
 import { type ModelDefinition, unexpected } from './definition.ts';
 import { cnnDefinition } from './families/cnn.ts';
 import { denseDefinition } from './families/dense.ts';
@@ -24,8 +25,14 @@ export {
 } from './families/options.ts';
 export { resnetDefinition } from './families/resnet.ts';
 
-/** The definition that `spec` names. Throws MODEL_INVALID for sizes that contradict each other. */
+/** The definition that `spec` names. Throws MODEL_INVALID for sizes that contradict each other and adapters that do not fit. */
 export function definitionOf(spec: ModelSpec): ModelDefinition {
+  const base = familyOf(spec);
+  const adapter = spec.adapter ?? null;
+  return adapter === null ? base : adaptedDefinition(base, adapter, adapter.base);
+}
+
+function familyOf(spec: ModelSpec): ModelDefinition {
   switch (spec.family) {
     case 'softmax':
       return denseDefinition('softmax', { input: spec.input, hidden: [], outputs: spec.classes, regression: false });

@@ -1,4 +1,4 @@
-export { adaptedDefinition, type AdapterOptions, mergeProgram } from './adapters.ts';
+export { adaptedDefinition, type AdapterOptions, adapterSchema, type AdapterSpec, mergeProgram } from './adapters.ts';
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 export { type AugmentSpec, augmentSchema } from './augment.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';

@@ -4,7 +4,10 @@ import { describe, expect, test } from 'vitest';
 import {
   adaptedDefinition,
   type AdapterOptions,
+  buildModel,
   buildModelFromDefinition,
+  decodeModelSpec,
+  definitionOf,
   Generator,
   gptDefaults,
   gptDefinition,
@@ -152,4 +155,23 @@ test('targets that are not there, not matrices, or on an adapted base are refuse
   expect(attempt({ rank: 0 })).toThrow(/rank/);
   expect(attempt({ alpha: Number.NaN })).toThrow(/alpha/);
   expect(attempt({}, attempt({})())).toThrow(/frozen/);
+});
+
+test('a specification names adapters, their base by its content id', async () => {
+  const spec = {
+    family: 'mlp',
+    input: [4],
+    classes: 3,
+    hidden: [5],
+    batchSize: 2,
+    evaluationBatch: 2,
+    optimizer: { kind: 'sgd', learningRate: 0.1 },
+  };
+  const adapter = { rank: 2, alpha: 2, targets: ['dense1.kernel'], base: baseValues };
+  const { model } = await buildModel(decodeModelSpec({ ...spec, adapter }));
+  expect(model.parameters.map(({ name }) => name)).toEqual(['dense1.kernel.down', 'dense1.kernel.up']);
+  expect(model.frozenValues).toBe(baseValues);
+  expect((await buildModel(decodeModelSpec(spec))).model.frozen).toEqual([]);
+  expect(() => decodeModelSpec({ ...spec, adapter: { ...adapter, base: 'nothing' } })).toThrow(/adapter\.base/);
+  expect(() => definitionOf(decodeModelSpec({ ...spec, adapter: { ...adapter, targets: ['dense9.kernel'] } }))).toThrow(/dense9/);
 });
