@@ -4,6 +4,7 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
+import { bitsSuite } from './engine-bits.ts';
 import { digestSuite } from './engine-digest.ts';
 import { memorySuite, threadsSuite } from './engine-processes.ts';
 import { productsSuite } from './engine-products.ts';
@@ -22,6 +23,7 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-threads': threadsSuite,
   'engine-memory': memorySuite,
   'engine-digest': digestSuite,
+  'engine-bits': bitsSuite,
   'engine-profile': programProfileSuite,
   gradients: gradientsSuite,
   gpt: gptSuite,
