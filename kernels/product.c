@@ -5,212 +5,295 @@
  * block along k stores and reloads the float32 accumulator, so the order per output never changes.
  * Operands are addressed by offset tables (in elements): A at row[m] + kA[k], B at column[n] + kB[k], out at outRow[m] + outColumn[n].
  * That covers transposed and broadcast views, and convolution without building its patches.
+ *
+ * Not here: tiles (product-tile.h), packing (product-pack.h), integer and very small sums of products (product-direct.h).
  */
 #include "types.h"
 
-/* Eight accumulators, two columns and one row value fit WebAssembly engines' 16 registers; 12 accumulators spill and halve the speed. */
-#define MR 4
-#define NR 8
-#define KC 320
-#define MC 96
-#define NC 512
+#include "product-pack.h"
+#include "product-direct.h"
 
-static f32 packed_a[MC * KC] __attribute__((aligned(64)));
-static f32 packed_b[NC * KC] __attribute__((aligned(64)));
-static f32 tile[MR * NR] __attribute__((aligned(64)));
+/*
+ * Blocks: rows of A (BLOCK_ROWS x BLOCK_DEPTH) and a block of B stay in the second cache, a panel of B near the first.
+ * Packed rows of A are padded to a multiple of ROW_UNIT, which keeps vector stores within cache lines.
+ */
+#if LANES == 16
+#define BLOCK_DEPTH 256
+#define BLOCK_ROWS 384
+#define BLOCK_VECTORS 16
+#define ROW_UNIT 8
+#elif LANES == 8
+#define BLOCK_DEPTH 320
+#define BLOCK_ROWS 384
+#define BLOCK_VECTORS 32
+#define ROW_UNIT 4
+#else
+#define BLOCK_DEPTH 320
+#define BLOCK_ROWS 192
+#define BLOCK_VECTORS 64
+#define ROW_UNIT 2
+#endif
+/* Packing writes up to one vector behind a panel; a tile in the scratch is read as squares of lanes. */
+#define PACKED_A ((8 * BLOCK_ROWS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
+#define PACKED_B ((BLOCK_VECTORS * BLOCK_DEPTH + 1) * VECTOR_BYTES)
+#define TILE_BYTES ((TILE_ROWS + LANES) * TILE_VECTORS * VECTOR_BYTES)
+_Static_assert(PACKED_A + PACKED_B + TILE_BYTES <= SCRATCH_BYTES, "blocks must fit the scratch");
 
-/* Copies `count` rows of one operand into panels of `width` rows: panel[k][lane]. Missing lanes are 0. */
-INLINE void pack(f32 *to, const f32 *from, const i32 *lanes, const i32 *ks, u32 count, u32 depth, const u32 width) {
-  for (u32 first = 0; first < count; first += width) {
-    u32 used = count - first < width ? count - first : width;
-    const i32 *lane = lanes + first;
-    if (used == width && lane[width - 1] - lane[0] == (i32)width - 1 && lane[1] - lane[0] == 1) {
-      for (u32 k = 0; k < depth; k++) {
-        const f32 *in = from + lane[0] + ks[k];
-#pragma clang loop unroll(full)
-        for (u32 i = 0; i < width; i++) to[i] = in[i];
-        to += width;
-      }
-    } else if (used == width && depth >= 4 && ks[1] - ks[0] == 1 && ks[depth - 1] - ks[0] == (i32)depth - 1) {
-      const f32 *in = from + ks[0];
-      u32 k = 0;
-      for (; k + 4 <= depth; k += 4) {
-#pragma clang loop unroll(full)
-        for (u32 i = 0; i + 4 <= width; i += 4) {
-          v4f a = load4(in + lane[i] + k), b = load4(in + lane[i + 1] + k);
-          v4f c = load4(in + lane[i + 2] + k), d = load4(in + lane[i + 3] + k);
-          v4f ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-          v4f ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-          store4(to + i, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-          store4(to + width + i, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-          store4(to + 2 * width + i, __builtin_shufflevector(ef, gh, 0, 1, 4, 5));
-          store4(to + 3 * width + i, __builtin_shufflevector(ef, gh, 2, 3, 6, 7));
+/* Rows of a packed panel of A, and of a tile whose outputs go through the scratch. */
+static const i32 packed_rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+#define ROW(I) ((I) * TILE_COLUMNS)
+static const i32 scratch_rows[] = {ROW(0), ROW(1), ROW(2), ROW(3),  ROW(4),  ROW(5),  ROW(6),
+                                   ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13)};
+_Static_assert(TILE_ROWS <= 14, "rows of a tile");
+
+/* One thread's part of one product: rows and columns are the lanes of `a` and `b`. */
+typedef struct {
+  Operand a, b;
+  u32 rows, columns, depth;
+  f32 *out;
+  const i32 *out_rows, *out_columns;
+  /* Whether A, or B where its lanes are neighbours, is read in place: then its k-th elements lie at equal distances. */
+  u32 a_direct, b_direct;
+  Step a_step, b_step;
+  /* Vectors of a tile at most. */
+  u32 tile_vectors;
+  f32 *packed_a, *packed_b, *tile;
+} Part;
+
+/* The outputs of a tile to the scratch (`put` 0) or back to where they belong: `height` rows, `used` columns. */
+NOINLINE void move_tile(const Part *p, const i32 *rows, u32 height, const i32 *columns, u32 used, u32 put) {
+  f32 *tile = p->tile, *out = p->out;
+  if (height > LANES / 4 && is_run(rows, height)) {
+    /* Columns of the tile are neighbours in memory. */
+    for (u32 r = 0; r < height; r += LANES) {
+      u32 filled = height - r < LANES ? height - r : LANES;
+      for (u32 c = 0; c < used; c += LANES) {
+        u32 width = used - c < LANES ? used - c : LANES;
+        vf square[LANES];
+        if (put) {
+          UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load(tile + (r + i) * TILE_COLUMNS + c);
+          transpose(square);
+          UNROLL for (u32 i = 0; i < LANES; i++)
+            if (i < width) store_part(out + rows[r] + columns[c + i], square[i], filled);
+        } else {
+          UNROLL for (u32 i = 0; i < LANES; i++)
+            square[i] = i < width ? load_part(out + rows[r] + columns[c + i], filled) : splat(0.0f);
+          transpose(square);
+          UNROLL for (u32 i = 0; i < LANES; i++) store(tile + (r + i) * TILE_COLUMNS + c, square[i]);
         }
-#pragma clang loop unroll(full)
-        for (u32 i = width & ~3u; i < width; i++) {
-          v4f a = load4(in + lane[i] + k);
-          to[i] = a[0];
-          to[width + i] = a[1];
-          to[2 * width + i] = a[2];
-          to[3 * width + i] = a[3];
-        }
-        to += 4 * width;
-      }
-      for (; k < depth; k++) {
-        for (u32 i = 0; i < width; i++) to[i] = in[lane[i] + (i32)k];
-        to += width;
-      }
-    } else {
-      for (u32 k = 0; k < depth; k++) {
-        const f32 *in = from + ks[k];
-        for (u32 i = 0; i < used; i++) to[i] = in[lane[i]];
-        for (u32 i = used; i < width; i++) to[i] = 0.0f;
-        to += width;
       }
     }
+    return;
+  }
+  for (u32 i = 0; i < height; i++) {
+    f32 *line = out + rows[i], *held = tile + i * TILE_COLUMNS;
+    for (u32 j = 0; j < used; j++)
+      if (put) {
+        line[columns[j]] = held[j];
+      } else {
+        held[j] = line[columns[j]];
+      }
   }
 }
 
-/* MR x NR outputs held in registers while k runs. */
-#define VECTORS (NR / 4)
-#define UNROLL _Pragma("clang loop unroll(full)")
+/* All rows of a block of A against one panel of B. */
+INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column, u32 used) {
+  const i32 *columns = p->out_columns + column;
+  u32 vectors = (used + LANES - 1) / LANES, nan = 0;
+  u32 dense = is_run(columns, used);
+  t.last = used - (vectors - 1) * LANES;
+  for (u32 i = 0; i < heights.count; i++) {
+    u32 height = chunk_size(heights, i), first = row + chunk_begin(heights, i);
+    const i32 *rows = p->out_rows + first;
+    if (p->a_direct) t.a_rows = p->a.lanes + first;
+    if (dense) {
+      t.out = p->out + columns[0];
+      t.out_rows = rows;
+      nan |= run_tile(&t, height, vectors);
+    } else {
+      t.out = p->tile;
+      t.out_rows = scratch_rows;
+      if (t.resume) move_tile(p, rows, height, columns, used, 0);
+      nan |= run_tile(&t, height, vectors);
+      move_tile(p, rows, height, columns, used, 1);
+    }
+    if (!p->a_direct) t.a += t.a_step * t.depth;
+  }
+  return nan;
+}
 
-INLINE u32 micro(f32 *out, i32 stride, const f32 *a, const f32 *b, u32 depth, u32 resume) {
-  v4f c[MR][VECTORS];
-  UNROLL for (u32 i = 0; i < MR; i++) {
-    UNROLL for (u32 v = 0; v < VECTORS; v++) c[i][v] = resume ? load4(out + (i32)i * stride + 4 * v) : splat(0);
-  }
-  for (u32 k = 0; k < depth; k++) {
-    v4f row[VECTORS];
-    UNROLL for (u32 v = 0; v < VECTORS; v++) row[v] = load4(b + 4 * v);
-    UNROLL for (u32 i = 0; i < MR; i++) {
-      v4f x = splat(a[i]);
-      UNROLL for (u32 v = 0; v < VECTORS; v++) c[i][v] = c[i][v] + x * row[v];
+/* A block of rows against all columns for `depth` elements from `k` on. */
+static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
+  u32 nan = 0;
+  u32 vectors = (p->columns + LANES - 1) / LANES;
+  Chunks blocks = chunks_of(vectors, BLOCK_VECTORS);
+  u32 widest = vectors < p->tile_vectors ? vectors : p->tile_vectors;
+  Chunks heights = chunks_of(rows, rows_of(widest));
+  Tile t = {.depth = depth, .resume = k > 0, .final = k + depth == p->depth};
+  if (p->a_direct) {
+    t.a = p->a.from + p->a.ks[k];
+    t.a_step = p->a_step;
+  } else {
+    t.a = p->packed_a;
+    t.a_rows = packed_rows;
+    u32 width = (chunk_size(heights, 0) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
+    t.a_step = width;
+    for (u32 i = 0; i < heights.count; i++) {
+      Operand a = {p->a.from, p->a.lanes + row + chunk_begin(heights, i), p->a.ks + k};
+      pack_panel(p->packed_a + i * width * depth, a, chunk_size(heights, i), depth, width);
     }
-    a += MR;
-    b += NR;
   }
-  v4i nan = splati(0);
-  UNROLL for (u32 i = 0; i < MR; i++) {
-    UNROLL for (u32 v = 0; v < VECTORS; v++) {
-      store4(out + (i32)i * stride + 4 * v, c[i][v]);
-      nan |= c[i][v] != c[i][v];
+  for (u32 i = 0; i < blocks.count; i++) {
+    u32 block = chunk_begin(blocks, i), count = chunk_size(blocks, i);
+    Chunks panels = chunks_of(count, widest);
+    u32 columns = p->columns - block * LANES < count * LANES ? p->columns - block * LANES : count * LANES;
+    const i32 *lanes = p->b.lanes + block * LANES, *ks = p->b.ks + k;
+    /* Many uses of a wide block: it is read as it lies in memory. */
+    u32 in_order = panels.count > 1 && heights.count >= 8 && is_run(lanes, columns);
+    if (in_order) pack_rows(p->packed_b, (Operand){p->b.from, lanes, ks}, columns, depth, panels);
+    for (u32 j = 0; j < panels.count; j++) {
+      u32 column = chunk_begin(panels, j) * LANES, width = chunk_size(panels, j) * LANES;
+      u32 used = columns - column < width ? columns - column : width;
+      t.b = p->packed_b;
+      t.b_step = width;
+      if (in_order) {
+        t.b += column * depth;
+      } else if (p->b_direct && used == width && is_run(lanes + column, used)) {
+        t.b = p->b.from + lanes[column] + ks[0];
+        t.b_step = p->b_step;
+      } else {
+        pack_panel(p->packed_b, (Operand){p->b.from, lanes + column, ks}, used, depth, width);
+      }
+      nan |= run_panel(p, t, row, heights, block * LANES + column, used);
     }
   }
-  return any4(nan);
+  return nan;
+}
+
+/* The product of a part; nothing may be empty. */
+static u32 multiply(const Part *p) {
+  u32 nan = 0;
+  Chunks row_blocks = chunks_of(p->rows, BLOCK_ROWS), depth_blocks = chunks_of(p->depth, BLOCK_DEPTH);
+  for (u32 r = 0; r < row_blocks.count; r++)
+    for (u32 q = 0; q < depth_blocks.count; q++)
+      nan |= run_block(p, chunk_begin(row_blocks, r), chunk_size(row_blocks, r), chunk_begin(depth_blocks, q), chunk_size(depth_blocks, q));
+  return nan;
+}
+
+/* An operand is read in place if it is used so little that packing would cost more. */
+#ifndef DIRECT_COLUMNS
+#define DIRECT_COLUMNS 256
+#endif
+#ifndef DIRECT_ROWS
+#define DIRECT_ROWS 64
+#endif
+
+/* Cost of `rows` x `columns` outputs with lanes across the columns, in vector operations. */
+INLINE u64 cost_of(u32 rows, u32 columns, u32 depth, const i32 *out_rows, const i32 *out_columns) {
+  u64 vectors = (columns + LANES - 1) / LANES;
+  u64 outputs = columns < 2 || out_columns[1] - out_columns[0] == 1 ? rows * vectors * 2
+                : rows < 2 || out_rows[1] - out_rows[0] == 1        ? rows * vectors * 8
+                                                                    : (u64)rows * columns * 3;
+  return rows * vectors * depth + outputs;
+}
+
+/* 1 if the offsets are at equal distances. */
+INLINE u32 is_even(const i32 *offsets, u32 count) {
+  if (count < 2) return 1;
+  i32 step = offsets[1] - offsets[0];
+  vi wrong = splati(0), first = lane_numbers() * step + offsets[0];
+  u32 i = 0;
+  for (; i + LANES <= count; i += LANES) wrong |= (vi)loadu(offsets + i) - splati((i32)i * step) != first;
+  for (; i < count; i++)
+    if (offsets[i] != offsets[0] + (i32)i * step) return 0;
+  return !any(wrong);
+}
+
+/* How the threads share the outputs: a grid of batch x rows x columns. */
+typedef struct {
+  u32 batch, rows, columns;
+} Grid;
+INLINE u64 share_cost(u32 items, u32 parts, u32 unit) {
+  u32 units = (items + unit - 1) / unit, most = (units + parts - 1) / parts * unit;
+  return most < items ? most : items;
+}
+static Grid grid_of(u32 threads, u32 batch, u32 rows, u32 columns) {
+  Grid best = {threads, 1, 1};
+  u64 least = ~0ull;
+  for (u32 b = 1; b <= threads; b++) {
+    if (threads % b) continue;
+    for (u32 r = 1; r <= threads / b; r++) {
+      if (threads / b % r) continue;
+      u64 height = share_cost(rows, r, 1), width = share_cost(columns, threads / b / r, LANES);
+      u64 cost = share_cost(batch, b, 1) * (height * width + 8 * (height + width));
+      if (cost <= least) least = cost, best = (Grid){b, r, threads / b / r};
+    }
+  }
+  return best;
+}
+INLINE Share part_of(u32 thread, u32 parts, u32 items, u32 unit) {
+  Context context = {.thread = thread, .threads = parts};
+  return share_of(&context, items, unit);
 }
 
 /*
- * Descriptor: m, n, k, address of A, B, out, then addresses of the tables row, kA, column, kB, outRow, outColumn.
- * Returns 1 if an output is NaN.
+ * Descriptor: m, n, k, then the addresses of A, B, out and of the tables row, kA, column, kB, outRow, outColumn; the batch count
+ * and the addresses of three tables of offsets into A, B and out. Returns 1 if an output is NaN.
  */
-static u32 product_one(const u32 *d, const f32 *A, const f32 *B, f32 *out) {
-  u32 m = d[0], n = d[1], depth = d[2];
-  const i32 *row = AT(const i32, d[6]), *ka = AT(const i32, d[7]), *column = AT(const i32, d[8]), *kb = AT(const i32, d[9]);
-  const i32 *out_row = AT(const i32, d[10]), *out_column = AT(const i32, d[11]);
-  u32 nan = 0;
-  if (depth == 0) {
-    for (u32 i = 0; i < m; i++)
-      for (u32 j = 0; j < n; j++) out[out_row[i] + out_column[j]] = 0.0f;
-    return 0;
+static u32 product(const u32 *d, const Context *context) {
+  u32 rows = d[0], columns = d[1], depth = d[2], batch = d[21];
+  const i32 *batch_a = AT(const i32, d + 22), *batch_b = AT(const i32, d + 24), *batch_out = AT(const i32, d + 26);
+  if (rows == 0 || columns == 0 || batch == 0) return 0;
+  Operand a = {AT(const f32, d + 3), AT(const i32, d + 9), AT(const i32, d + 11)};
+  Operand b = {AT(const f32, d + 5), AT(const i32, d + 13), AT(const i32, d + 15)};
+  f32 *out = AT(f32, d + 7);
+  const i32 *out_rows = AT(const i32, d + 17), *out_columns = AT(const i32, d + 19);
+  /* Products commute bit for bit, so either operand may be the one that lanes run across. */
+  if (cost_of(columns, rows, depth, out_columns, out_rows) < cost_of(rows, columns, depth, out_rows, out_columns)) {
+    Operand x = a;
+    const i32 *y = out_rows, *z = batch_a;
+    u32 count = rows;
+    a = b, out_rows = out_columns, batch_a = batch_b, rows = columns;
+    b = x, out_columns = y, batch_b = z, columns = count;
   }
-  u32 k_blocks = (depth + KC - 1) / KC, k_block = (depth + k_blocks - 1) / k_blocks;
-  for (u32 j0 = 0; j0 < n; j0 += NC) {
-    u32 nc = n - j0 < NC ? n - j0 : NC;
-    for (u32 k0 = 0; k0 < depth; k0 += k_block) {
-      u32 kc = depth - k0 < k_block ? depth - k0 : k_block;
-      u32 final = k0 + kc == depth;
-      pack(packed_b, B, column + j0, kb + k0, nc, kc, NR);
-      for (u32 i0 = 0; i0 < m; i0 += MC) {
-        u32 mc = m - i0 < MC ? m - i0 : MC;
-        pack(packed_a, A, row + i0, ka + k0, mc, kc, MR);
-        for (u32 j = 0; j < nc; j += NR) {
-          const i32 *columns = out_column + j0 + j;
-          u32 cols = nc - j < NR ? nc - j : NR;
-          u32 dense_columns = cols == NR && columns[NR - 1] - columns[0] == NR - 1 && columns[1] - columns[0] == 1;
-          const f32 *b = packed_b + j * kc;
-          for (u32 i = 0; i < mc; i += MR) {
-            const i32 *rows = out_row + i0 + i;
-            const f32 *a = packed_a + i * kc;
-            u32 lines = mc - i < MR ? mc - i : MR;
-            if (dense_columns && lines == MR && rows[MR - 1] - rows[0] == (rows[1] - rows[0]) * (MR - 1) &&
-                rows[2] - rows[1] == rows[1] - rows[0]) {
-              u32 bad = micro(out + rows[0] + columns[0], rows[1] - rows[0], a, b, kc, k0 > 0);
-              if (final) nan |= bad;
-            } else {
-              if (k0 > 0)
-                for (u32 p = 0; p < lines; p++)
-                  for (u32 q = 0; q < cols; q++) tile[p * NR + q] = out[rows[p] + columns[q]];
-              micro(tile, NR, a, b, kc, k0 > 0);
-              for (u32 p = 0; p < lines; p++)
-                for (u32 q = 0; q < cols; q++) {
-                  f32 value = tile[p * NR + q];
-                  if (final) nan |= value != value;
-                  out[rows[p] + columns[q]] = value;
-                }
-            }
-          }
-        }
-      }
+  Share items = {0, batch}, row_share = {0, rows}, column_share = {0, columns};
+  if (context->threads > 1) {
+    Grid grid = grid_of(context->threads, batch, rows, columns);
+    u32 thread = context->thread;
+    items = part_of(thread % grid.batch, grid.batch, batch, 1);
+    row_share = part_of(thread / grid.batch % grid.rows, grid.rows, rows, 1);
+    column_share = part_of(thread / grid.batch / grid.rows, grid.columns, columns, LANES);
+  }
+  Part p = {
+      .rows = row_share.end - row_share.begin,
+      .columns = column_share.end - column_share.begin,
+      .depth = depth,
+      .out_rows = out_rows + row_share.begin,
+      .out_columns = out_columns + column_share.begin,
+      .packed_a = (f32 *)context->scratch,
+      .packed_b = (f32 *)(context->scratch + PACKED_A),
+      .tile = (f32 *)(context->scratch + PACKED_A + PACKED_B),
+  };
+  if (p.rows == 0 || p.columns == 0) return 0;
+  /* Outputs that lie side by side along the rows are transposed on their way: in high tiles, whole squares of them. */
+  p.tile_vectors = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1 ? 2 : TILE_VECTORS;
+  if (depth > 0) {
+    p.a_direct = p.columns <= DIRECT_COLUMNS && is_even(a.ks, depth);
+    p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
+    p.a_step = depth > 1 ? a.ks[1] - a.ks[0] : 0;
+    p.b_step = depth > 1 ? b.ks[1] - b.ks[0] : 0;
+  }
+  u32 nan = 0;
+  for (u32 i = items.begin; i < items.end; i++) {
+    p.a = (Operand){a.from + batch_a[i], a.lanes + row_share.begin, a.ks};
+    p.b = (Operand){b.from + batch_b[i], b.lanes + column_share.begin, b.ks};
+    p.out = out + batch_out[i];
+    if (depth > 0) {
+      nan |= multiply(&p);
+    } else {
+      for (u32 r = 0; r < p.rows; r++)
+        for (u32 c = 0; c < p.columns; c++) p.out[p.out_rows[r] + p.out_columns[c]] = 0.0f;
     }
-  }
-  return nan;
-}
-
-/* Batch of products: after the descriptor's 12 words, the batch count and the addresses of three tables of offsets into A, B, out. */
-u32 EXPORT(product) product(u32 descriptor) {
-  const u32 *d = AT(const u32, descriptor);
-  const i32 *batch_a = AT(const i32, d[13]), *batch_b = AT(const i32, d[14]), *batch_out = AT(const i32, d[15]);
-  u32 nan = 0;
-  for (u32 i = 0; i < d[12]; i++) {
-    nan |= product_one(d, AT(const f32, d[3]) + batch_a[i], AT(const f32, d[4]) + batch_b[i], AT(f32, d[5]) + batch_out[i]);
-  }
-  return nan;
-}
-
-/* Integer and bool sums of products and narrow float ones; same descriptor, batch innermost. `kind`: 0 float32, 1 32-bit integers, 2 bool. */
-#define DIRECT(T, START, STEP)                                                                                   \
-  for (u32 i = 0; i < m; i++)                                                                                    \
-    for (u32 j = 0; j < n; j++) {                                                                                \
-      u32 p = 0;                                                                                                 \
-      for (; p + 4 <= batch; p += 4) {                                                                           \
-        const T *x0 = AT(const T, d[3]) + batch_a[p] + row[i], *y0 = AT(const T, d[4]) + batch_b[p] + column[j]; \
-        const T *x1 = AT(const T, d[3]) + batch_a[p + 1] + row[i], *y1 = AT(const T, d[4]) + batch_b[p + 1] + column[j]; \
-        const T *x2 = AT(const T, d[3]) + batch_a[p + 2] + row[i], *y2 = AT(const T, d[4]) + batch_b[p + 2] + column[j]; \
-        const T *x3 = AT(const T, d[3]) + batch_a[p + 3] + row[i], *y3 = AT(const T, d[4]) + batch_b[p + 3] + column[j]; \
-        T s0 = START, s1 = START, s2 = START, s3 = START;                                                        \
-        for (u32 k = 0; k < depth; k++) {                                                                        \
-          i32 u = ka[k], v = kb[k];                                                                              \
-          STEP(s0, x0[u], y0[v]) STEP(s1, x1[u], y1[v]) STEP(s2, x2[u], y2[v]) STEP(s3, x3[u], y3[v])            \
-        }                                                                                                        \
-        T *out = AT(T, d[5]) + out_row[i] + out_column[j];                                                       \
-        out[batch_out[p]] = s0, out[batch_out[p + 1]] = s1, out[batch_out[p + 2]] = s2, out[batch_out[p + 3]] = s3; \
-        nan |= (s0 != s0) | (s1 != s1) | (s2 != s2) | (s3 != s3);                                                \
-      }                                                                                                          \
-      for (; p < batch; p++) {                                                                                   \
-        const T *x = AT(const T, d[3]) + batch_a[p] + row[i], *y = AT(const T, d[4]) + batch_b[p] + column[j];   \
-        T s = START;                                                                                             \
-        for (u32 k = 0; k < depth; k++) STEP(s, x[ka[k]], y[kb[k]])                                              \
-        (AT(T, d[5]) + out_row[i] + out_column[j])[batch_out[p]] = s;                                            \
-        nan |= s != s;                                                                                           \
-      }                                                                                                          \
-    }
-#define STEP_SUM(S, X, Y) S = S + X * Y;
-#define STEP_ANY(S, X, Y) S = S | (X & Y);
-
-u32 EXPORT(product_direct) product_direct(u32 descriptor, u32 kind) {
-  const u32 *d = AT(const u32, descriptor);
-  u32 m = d[0], n = d[1], depth = d[2], batch = d[12];
-  const i32 *row = AT(const i32, d[6]), *ka = AT(const i32, d[7]), *column = AT(const i32, d[8]), *kb = AT(const i32, d[9]);
-  const i32 *out_row = AT(const i32, d[10]), *out_column = AT(const i32, d[11]);
-  const i32 *batch_a = AT(const i32, d[13]), *batch_b = AT(const i32, d[14]), *batch_out = AT(const i32, d[15]);
-  u32 nan = 0;
-  if (kind == 0) {
-    DIRECT(f32, 0.0f, STEP_SUM)
-  } else if (kind == 1) {
-    DIRECT(u32, 0, STEP_SUM)
-  } else {
-    DIRECT(u8, 0, STEP_ANY)
   }
   return nan;
 }
