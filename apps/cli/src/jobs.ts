@@ -121,7 +121,7 @@ export async function buildFrom(source: unknown, baseFolder: string): Promise<Bu
     );
   }
   const plain = { frozen: [], frozenValues: null, generation: null };
-  return await buildModelFromDefinition({ ...plain, ...definition } as ModelDefinition, decodeTrainingSpec(training));
+  return await buildModelFromDefinition({ ...plain, ...(definition as ModelDefinition) }, decodeTrainingSpec(training));
 }
 
 async function requireFile(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'): Promise<void> {
