@@ -3,18 +3,19 @@
  * them, at the interval that a job has by default.
  */
 import { type Executor, prepareLoop, stateRoot } from '../packages/engine/src/index.ts';
+import { digestIntervalFor } from '../packages/round/src/index.ts';
 import { alternate, local } from './lib/alternate.ts';
 import { executorNames, ourExecutor } from './lib/executors.ts';
 import { missingRow, plainRow, type Row, round } from './lib/measure.ts';
 import { gpt, mlp } from './lib/specs.ts';
 import { type StepCase, stepCase } from './lib/step-case.ts';
 
-/** Steps between digests in a job whose file does not say: a quarter of the 32 local steps of the demonstration. */
-const interval = 8;
 const limitPercent = 2;
 
 async function shareRow(step: StepCase, name: string, executor: Executor): Promise<Row> {
   const { program, state, inputs } = step;
+  const { parameters, slots } = step.built.model;
+  const interval = digestIntervalFor([...parameters, ...slots], program);
   const loop = prepareLoop(executor, program, state.length);
   loop.setState(state);
   const named = program.inputs.slice(0, state.length);

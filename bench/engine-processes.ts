@@ -4,9 +4,9 @@
  * share caches and memory whatever the program does.
  */
 import { join } from 'node:path';
-import { alternate, type Candidate, speedup } from './lib/alternate.ts';
+import { alternate, type Candidate } from './lib/alternate.ts';
 import { executorNames, ourExecutor } from './lib/executors.ts';
-import { missingRow, plainRow, type Row, round } from './lib/measure.ts';
+import { missingRow, plainRow, type Row, round, roundedSpeedup } from './lib/measure.ts';
 import { startOurs, writeStepCase } from './lib/our-process.ts';
 import { startPython } from './lib/python.ts';
 import { gpt } from './lib/specs.ts';
@@ -66,11 +66,20 @@ function together(name: string, [first, second]: readonly [Candidate, Candidate]
   };
 }
 
+/** PyTorch's step on two threads, if it is here. */
+async function torchOnTwo(file: string): Promise<{ readonly candidates: readonly Candidate[]; close(): Promise<void> }> {
+  const python = await startPython(2);
+  if (typeof python === 'string') return { candidates: [], close: () => Promise.resolve() };
+  const candidate = await python.candidate('pytorch, two threads', { what: 'step', spec: gpt, file });
+  return { candidates: [candidate], close: () => python.close() };
+}
+
 /** Steps per second of two threads against those of two processes with one thread each, and against one thread alone. */
 export async function* threadsSuite(): AsyncGenerator<Row> {
   const step = await stepCase('gpt', gpt);
   yield* await inTemporaryFolder(async (folder) => {
     writeStepCase(step, folder);
+    writeStepFile(step, join(folder, 'step'));
     const rows: Row[] = [];
     for (const name of executorNames) {
       const bench = `two threads, ${title}, ${name}`;
@@ -82,16 +91,18 @@ export async function* threadsSuite(): AsyncGenerator<Row> {
       const start = async (threads: number): Promise<Candidate> =>
         (await startOurs(folder, step.state.length, name, threads)).candidate(`${threads} threads`);
       const pair = together('two processes of one thread', [await start(1), await start(1)]);
-      const candidates = [await start(2), pair, { ...(await start(1)), name: 'one thread' }];
-      const [two, both, one] = await alternate(candidates, { turns: 15, blockMs: 300, least: 2 });
+      const torch = await torchOnTwo(join(folder, 'step'));
+      const candidates = [await start(2), pair, { ...(await start(1)), name: 'one thread' }, ...torch.candidates];
+      const [two, both, one, ...others] = await alternate(candidates, { turns: 15, blockMs: 300, least: 2 });
+      await torch.close();
       if (two === undefined || both === undefined || one === undefined) throw new Error('a candidate was not measured');
       rows.push({
         bench,
         unit: 'steps/s',
         ours: round(1000 / two.milliseconds),
-        peers: { [both.name]: round(1000 / both.milliseconds), [one.name]: round(1000 / one.milliseconds) },
-        ratio: round(speedup(two, both).median),
-        ratios: { [both.name]: speedup(two, both), [one.name]: speedup(two, one) },
+        peers: Object.fromEntries([both, one, ...others].map((other) => [other.name, round(1000 / other.milliseconds)])),
+        ratio: roundedSpeedup(two, both).median,
+        ratios: Object.fromEntries([both, one, ...others].map((other) => [other.name, roundedSpeedup(two, other)])),
         target: 0.9,
       });
     }

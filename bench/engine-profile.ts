@@ -1,15 +1,11 @@
 /** Suite `engine-profile [--model gpt]`: kernel calls of one training step of the WASM executor, the twenty costliest kinds first. */
+import { option } from './lib/arguments.ts';
 import { plainRow, type Row, round } from './lib/measure.ts';
 import { profileProgram } from './lib/profile-program.ts';
 import { stepSpecs } from './lib/specs.ts';
 import { stepCase } from './lib/step-case.ts';
 
-/** The value after `--name` among the arguments, or `otherwise`. */
-export function option(name: string, otherwise: string): string {
-  const index = process.argv.indexOf(`--${name}`);
-  return index === -1 ? otherwise : (process.argv[index + 1] ?? otherwise);
-}
-
+/** Rows of the suite. */
 export async function* programProfileSuite(): AsyncGenerator<Row> {
   const name = option('model', 'gpt');
   const spec = stepSpecs[name];

@@ -9,7 +9,7 @@ import { type ExecutorName, executorNames, ourExecutor } from './lib/executors.t
 import { jaxMlpStep, startJax } from './lib/jax.ts';
 import { missingRow, type Row, turnsRow } from './lib/measure.ts';
 import { type PythonPeer, startPythons } from './lib/python.ts';
-import { cnn, gpt, lenet, mlp, resnet } from './lib/specs.ts';
+import { cnn, gpt, lenet, mamba, mlp, resnet } from './lib/specs.ts';
 import { ourLosses, ourStep, type StepCase, stepCase, writeStepFile } from './lib/step-case.ts';
 import { stepTensors } from './lib/mlp.ts';
 import { inTemporaryFolder } from './lib/tensor-file.ts';
@@ -26,6 +26,7 @@ const benches: readonly StepBench[] = [
   { title: 'mlp 784-256-10 batch 64 sgd', make: () => stepCase('mlp', mlp), target: 1 },
   { title: 'lenet batch 64 sgd', make: () => stepCase('lenet', lenet), target: 1 },
   { title: 'gpt 4 × 128, context 64, batch 12, adamw', make: () => stepCase('gpt', gpt), target: 1.5 },
+  { title: 'mamba-2 7 × 128, chunks of 32, context 64, batch 12, adamw', make: () => stepCase('mamba', mamba), target: null },
   { title: 'cnn 28×28 8-16 batch 64 sgd', make: () => stepCase('cnn', cnn), target: null },
   { title: 'resnet 32×32×3, 8 layers, 16-32-64, batch 32 sgd', make: () => stepCase('resnet', resnet), target: null },
 ];
@@ -82,6 +83,22 @@ async function rowsOf(
   });
 }
 
+/** Time of the GPT's step over that of a Mamba-2 of equal size, for each of our executors; the least that is asked for is 1 / 1.5. */
+async function* familiesRows(): AsyncGenerator<Row> {
+  const [transformer, stateSpace] = [await stepCase('gpt', gpt), await stepCase('mamba', mamba)];
+  for (const name of executorNames) {
+    const bench = `train mamba-2 against gpt of equal size, ${name}, one thread`;
+    const executor = await ourExecutor(name);
+    if (typeof executor === 'string') {
+      yield missingRow(bench, executor);
+      continue;
+    }
+    const candidates = [ourStep(stateSpace, 'mamba', executor), ourStep(transformer, 'our gpt', executor)];
+    const [ours, other] = await alternate(candidates, { turns: 9, blockMs: 150, least: 2 });
+    if (ours !== undefined && other !== undefined) yield turnsRow(bench, 'ms', ours, [other], (ms) => ms, {}, 0.667);
+  }
+}
+
 /** Rows of the suite, each as soon as it is measured. */
 export async function* stepsSuite(): AsyncGenerator<Row> {
   await startJax();
@@ -96,4 +113,5 @@ export async function* stepsSuite(): AsyncGenerator<Row> {
     yield* await rowsOf(bench, pythons, missing, others);
   }
   for (const python of pythons) await python.close();
+  yield* familiesRows();
 }

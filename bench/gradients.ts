@@ -7,11 +7,20 @@
 import { join } from 'node:path';
 import type { NamedTensor, Tensor } from '../packages/engine/src/index.ts';
 import { type Executor, prepareLoop, wasmExecutor } from '../packages/engine/src/index.ts';
-import { definitionOf, gradientProgram, type ModelSpec } from '../packages/models/src/index.ts';
+import {
+  adaptedDefinition,
+  type AdapterOptions,
+  decodeModelSpec,
+  definitionOf,
+  gradientProgram,
+  type ModelDefinition,
+  type ModelSpec,
+  type ParameterDefinition,
+} from '../packages/models/src/index.ts';
 import { missingRow, type Row, round } from './lib/measure.ts';
 import { type PythonPeer, startPython } from './lib/python.ts';
-import { gradientCases, optimizerCases } from './lib/specs.ts';
-import { stepCase, type StepCase, uniforms, writeStepFile } from './lib/step-case.ts';
+import { adapterCases, gradientCases, optimizerCases } from './lib/specs.ts';
+import { filled, stepCase, type StepCase, uniforms, writeStepFile } from './lib/step-case.ts';
 import { inTemporaryFolder, writeTensorFile } from './lib/tensor-file.ts';
 
 /** The project's promise: relative difference of gradients on every model. */
@@ -60,21 +69,51 @@ function comparisonRow(bench: string, compared: readonly Compared[]): Row {
   };
 }
 
-async function gradientRow(name: string, spec: ModelSpec, python: PythonPeer, executor: Executor): Promise<Row> {
-  const step = perturbed(await stepCase(name, spec));
-  const { parameters } = step.built.model;
+function named(definitions: readonly ParameterDefinition[], tensors: readonly Tensor[]): NamedTensor[] {
+  return definitions.map(({ name }, index) => ({ name, ...(tensors[index] as Tensor) }));
+}
+
+/** Compares the gradients of `definition` at `values` (trained, then frozen tensors) and the batch of `step`. */
+async function compareGradients(
+  title: string,
+  definition: ModelDefinition,
+  values: readonly Tensor[],
+  step: StepCase,
+  python: PythonPeer,
+  executor: Executor,
+  adapterScale: number | null,
+): Promise<Row> {
+  const { spec } = step;
   const [x, y] = step.inputs as [Tensor, Tensor];
-  const prepared = executor.prepare(gradientProgram(definitionOf(spec), spec.batchSize));
-  const [loss, ...gradients] = prepared.run([...step.state.slice(0, parameters.length), x, y]) as [Tensor, ...Tensor[]];
+  const prepared = executor.prepare(gradientProgram(definition, spec.batchSize));
+  const [loss, ...gradients] = prepared.run([...values, x, y]) as [Tensor, ...Tensor[]];
   prepared.dispose();
   return inTemporaryFolder(async (folder) => {
     const [file, gradientFile] = [join(folder, 'step'), join(folder, 'gradients')];
-    writeStepFile(step, file);
-    const named = parameters.map(({ name: parameter }, index): NamedTensor => ({ name: parameter, ...(gradients[index] as Tensor) }));
-    writeTensorFile(gradientFile, [{ name: 'loss', ...loss }, ...named]);
-    const answer = await python.ask({ do: 'gradients', spec, file, gradients: gradientFile });
-    return comparisonRow(`gradients of ${name}`, answer['parameters'] as Compared[]);
+    const given = named([...definition.parameters, ...definition.frozen], values);
+    writeTensorFile(file, [...given, { name: 'x', ...x }, { name: 'y', ...y }]);
+    writeTensorFile(gradientFile, [{ name: 'loss', ...loss }, ...named(definition.parameters, gradients)]);
+    const adapter = adapterScale === null ? {} : { adapterScale };
+    const answer = await python.ask({ do: 'gradients', spec, file, gradients: gradientFile, ...adapter });
+    return comparisonRow(`gradients of ${title}`, answer['parameters'] as Compared[]);
   });
+}
+
+async function gradientRow(name: string, spec: ModelSpec, python: PythonPeer, executor: Executor): Promise<Row> {
+  const step = perturbed(await stepCase(name, spec));
+  const values = step.state.slice(0, step.built.model.parameters.length);
+  return compareGradients(name, definitionOf(decodeModelSpec(spec)), values, step, python, executor, null);
+}
+
+/** Gradients of the factors of low-rank adapters on the model that `spec` names; the second factors do not start at zero here. */
+async function adapterRow(name: string, spec: ModelSpec, options: AdapterOptions, python: PythonPeer, executor: Executor): Promise<Row> {
+  const step = perturbed(await stepCase(name, spec));
+  const base = definitionOf(decodeModelSpec(spec));
+  const definition = adaptedDefinition(base, options, step.built.cid);
+  const random = uniforms(5);
+  const factors = definition.parameters.map(({ shape }) => filled({ dtype: 'float32', shape }, () => 0.4 * (random() - 0.5)));
+  const values = [...factors, ...step.state.slice(0, base.parameters.length)];
+  return compareGradients(`adapters on ${name}`, definition, values, step, python, executor, options.alpha / options.rank);
 }
 
 async function optimizerRow(name: string, spec: ModelSpec, python: PythonPeer, executor: Executor): Promise<Row> {
@@ -106,6 +145,7 @@ export async function* gradientsSuite(): AsyncGenerator<Row> {
     return;
   }
   for (const [name, spec] of Object.entries(gradientCases)) yield await gradientRow(name, spec, python, wasmExecutor);
+  for (const [name, { spec, options }] of Object.entries(adapterCases)) yield await adapterRow(name, spec, options, python, wasmExecutor);
   for (const [name, spec] of Object.entries(optimizerCases)) yield await optimizerRow(name, spec, python, wasmExecutor);
   await python.close();
 }

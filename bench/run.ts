@@ -1,15 +1,18 @@
 /**
- * `node bench/run.ts <suite> [--json]`: one line for each row; with --json one JSON object `{bench, unit, ours, peers, ratio}` a line.
- * The first and the last row say how busy the machine was: figures of a busy one are good for ratios within a row at most.
+ * `node bench/run.ts <suite> [--json] [--save-baseline]`: one line for each row; with --json one JSON object `{bench, unit, ours, peers, ratio}`
+ * a line; with --save-baseline the figures go into `baseline.json`, beside which later runs print theirs. The first and the last row say how busy the machine was: figures of a busy one are good for ratios within a row at most.
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { engineSuite } from './engine.ts';
+import { bitsSuite } from './engine-bits.ts';
 import { digestSuite } from './engine-digest.ts';
 import { memorySuite, threadsSuite } from './engine-processes.ts';
 import { productsSuite } from './engine-products.ts';
 import { programProfileSuite } from './engine-profile.ts';
 import { stepsSuite } from './engine-steps.ts';
+import { gptSuite } from './gpt.ts';
 import { gradientsSuite } from './gradients.ts';
+import { baselineOf, saveBaseline } from './lib/baseline.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
@@ -20,8 +23,10 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-threads': threadsSuite,
   'engine-memory': memorySuite,
   'engine-digest': digestSuite,
+  'engine-bits': bitsSuite,
   'engine-profile': programProfileSuite,
   gradients: gradientsSuite,
+  gpt: gptSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,
@@ -35,7 +40,9 @@ function describe({ bench, unit, ours, peers, ratio, ratios, target }: Row): str
     return `; ${name} ${value}${one === undefined ? '' : ` (${one.median} ×, ${one.low}–${one.high})`}`;
   });
   const goal = target === undefined ? '' : `, target ${target}${ratio !== null && ratio < target ? ' MISSED' : ''}`;
-  return `${bench}: ours ${ours} ${unit}${others.join('')}${ratio === null ? '' : `; ${ratio} × the best peer${goal}`}`;
+  const earlier = baselineOf(bench);
+  const then = earlier === null ? '' : `; on ${earlier.date} ${earlier.ours}`;
+  return `${bench}: ours ${ours} ${unit}${others.join('')}${ratio === null ? '' : `; ${ratio} × the best peer${goal}`}${then}`;
 }
 
 const load = (when: string): Row => plainRow(`load average ${when}, ${availableParallelism()} cores`, 'processes', loadavg()[0] ?? 0, {});
@@ -48,7 +55,13 @@ if (suite === undefined) {
 } else {
   const json = process.argv.includes('--json');
   const print = (row: Row): void => void process.stdout.write(`${json ? JSON.stringify(row) : describe(row)}\n`);
+  const busy = loadavg()[0] ?? 0;
+  const rows: Row[] = [];
   print(load('before'));
-  for await (const row of suite()) print(row);
+  for await (const row of suite()) {
+    print(row);
+    rows.push(row);
+  }
   print(load('after'));
+  if (process.argv.includes('--save-baseline')) process.stderr.write(`${saveBaseline(rows, busy)}\n`);
 }

@@ -20,11 +20,6 @@ void *memcpy(void *to, const void *from, __SIZE_TYPE__ bytes) { return __builtin
 #include "elementwise.c"
 #include "movement.c"
 #include "order.c"
-#ifndef FAR
-#define FAR 0
-#define NF 0
-#define STREAM 0
-#endif
 #include "product.c"
 #include "reduce.c"
 #include "sha256.c"
@@ -74,9 +69,10 @@ static i32 run_tape(const u32 *tape, u32 count, const Context *context, Sync *sy
     }
 #ifdef MUSTER_THREADS
     if (context->threads > 1) {
-      if (nan) atomic_store(&sync->fault, 1);
+      /* By its place on the tape: another thread may be past the meeting and at the fault of the next kernel already. */
+      if (nan) atomic_store(&sync->fault, i);
       meet(sync, context->threads);
-      nan = atomic_load(&sync->fault);
+      nan = atomic_load(&sync->fault) == i;
     }
 #endif
     if (nan) return (i32)i - 1;
@@ -116,7 +112,7 @@ i32 EXPORT(run) run(u32 tape, u32 count, u32 scratch, u32 sync_address, u32 thre
     sync->count = count;
     atomic_store(&sync->fault, 0);
     atomic_store(&sync->job, next_job(sync->job, threads));
-    __builtin_wasm_memory_atomic_notify((int *)&sync->job, MAX_THREADS);
+    WAKE(&sync->job);
   }
   return take_part(POINTER(const u32, tape), count, &context, sync);
 }
@@ -129,7 +125,7 @@ void EXPORT(serve) serve(u32 sync_address, u32 scratch) {
   for (;;) {
     for (u32 spins = 0; atomic_load(&sync->job) == seen; spins++) {
       if (atomic_load(&sync->stop)) return;
-      if (spins > SPINS) __builtin_wasm_memory_atomic_wait32((int *)&sync->job, (int)seen, -1);
+      if (spins > SPINS) SLEEP(&sync->job, seen);
     }
     seen = atomic_load(&sync->job);
     if (atomic_load(&sync->stop)) return;

@@ -40,9 +40,35 @@ typedef struct {
   i32 offset;
 } Piece;
 
+/* Packs the neighbouring lanes of one piece. What is stored too much lies in the lanes of pieces that are packed later. */
+INLINE void pack_piece(f32 *to, const f32 *from, const i32 *ks, u32 count, u32 depth, u32 width, u32 room) {
+  if (count == LANES) {
+    for (u32 k = 0; k < depth; k++) store(to + k * width, load(from + ks[k]));
+  } else if (room >= LANES) {
+    for (u32 k = 0; k < depth; k++) store(to + k * width, load_part(from + ks[k], count));
+  } else {
+    for (u32 k = 0; k < depth; k++) store_part(to + k * width, load_part(from + ks[k], count), count);
+  }
+}
+
+/* Packs LANES lanes of `length` neighbours along k, at most LANES of them, as a transposed square. */
+INLINE void pack_square(f32 *to, const f32 *from, const i32 *lanes, u32 length, u32 width) {
+  vf square[LANES];
+  if (length == LANES) {
+    UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load(from + lanes[i]);
+    transpose(square);
+    UNROLL for (u32 i = 0; i < LANES; i++) store(to + i * width, square[i]);
+  } else {
+    UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load_part(from + lanes[i], length);
+    transpose(square);
+    UNROLL for (u32 i = 0; i < LANES; i++)
+      if (i < length) store(to + i * width, square[i]);
+  }
+}
+
 /*
- * Packs a panel of `used` lanes: lane l of the k-th element goes to to[k * width + l]. Whole vectors are written in ascending
- * order, so that fewer than LANES elements behind the panel's last hold anything, and lanes from `used` to `width` do.
+ * Packs a panel of `used` lanes: lane l of the k-th element goes to to[k * width + l]. Lanes from `used` to `width` and fewer
+ * than LANES elements behind the panel may then hold anything.
  */
 NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
   const f32 *from = x.from;
@@ -54,54 +80,20 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
     pieces[count++] = (Piece){i, length, lanes[i]};
     i += length;
   }
-  /* Vectors of neighbouring lanes are copied. */
-  if (count == 1 && used == LANES) {
-    for (u32 k = 0; k < depth; k++) store(to + k * width, load(from + lanes[0] + ks[k]));
-    return;
-  }
-  if (count == 2 && used == 2 * LANES) {
-    for (u32 k = 0; k < depth; k++) {
-      const f32 *in = from + ks[k];
-      store(to + k * width, load(in + lanes[0]));
-      store(to + k * width + LANES, load(in + lanes[LANES]));
-    }
-    return;
-  }
-  if (count == 1 && used > 1) {
-    for (u32 k = 0; k < depth; k++) store(to + k * width, load_part(from + lanes[0] + ks[k], used));
+  /* In pieces if they are few, or if they are not and k's neighbours are no neighbours in memory either. */
+  u32 few = count <= groups * (LANES / 8 + 1);
+  if (few || (3 * count <= 2 * used && run_length(ks, depth < LANES ? depth : LANES) < (LANES < depth ? LANES : depth))) {
+    for (u32 p = 0; p < count; p++)
+      pack_piece(to + pieces[p].first, from + pieces[p].offset, ks, pieces[p].count, depth, width, width - pieces[p].first);
     return;
   }
   i32 offsets[PANEL_LANES + LANES];
   for (u32 i = 0; i < groups * LANES; i++) offsets[i] = lanes[i < used ? i : used - 1];
-  u32 few = count <= groups * (LANES / 8 + 1), some = 3 * count <= 2 * used;
   for (u32 k = 0; k < depth;) {
-    u32 length = few ? depth - k : run_length(ks + k, depth - k < LANES ? depth - k : LANES);
-    if (!few && (length == LANES || (!some && length > LANES / 4))) {
-      /* Neighbours along k: squares are transposed. */
-      const f32 *in = from + ks[k];
-      for (u32 g = groups; g-- > 0;) {
-        const i32 *offset = offsets + g * LANES;
-        f32 *square_to = to + k * width + g * LANES;
-        vf square[LANES];
-        if (length == LANES) {
-          UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load(in + offset[i]);
-          transpose(square);
-          UNROLL for (u32 i = 0; i < LANES; i++) store(square_to + i * width, square[i]);
-        } else {
-          UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load_part(in + offset[i], length);
-          transpose(square);
-          UNROLL for (u32 i = 0; i < LANES; i++)
-            if (i < length) store(square_to + i * width, square[i]);
-        }
-      }
-    } else if (some) {
-      for (u32 i = k; i < k + length; i++) {
-        const f32 *in = from + ks[i];
-        for (u32 p = 0; p < count; p++) {
-          f32 *piece_to = to + i * width + pieces[p].first;
-          store(piece_to, load_part(in + pieces[p].offset, pieces[p].count));
-        }
-      }
+    u32 length = run_length(ks + k, depth - k < LANES ? depth - k : LANES);
+    if (length > LANES / 4) {
+      /* The last group first: what it stores too much belongs to the first lanes of the next element. */
+      for (u32 g = groups; g-- > 0;) pack_square(to + k * width + g * LANES, from + ks[k], offsets + g * LANES, length, width);
     } else {
       for (u32 i = k; i < k + length; i++) {
         const f32 *in = from + ks[i];
@@ -112,24 +104,34 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
   }
 }
 
-/* Packs neighbouring lanes into panels of TILE_COLUMNS, the last rounded up to whole vectors, in the order they have in memory. */
-NOINLINE void pack_rows(f32 *to, Operand x, u32 used, u32 depth) {
-  u32 whole = used / TILE_COLUMNS, rest = used % TILE_COLUMNS;
-  u32 width = (rest + LANES - 1) / LANES * LANES;
+/* `count` items in as many equal chunks as hold at most `most` each: chunk i has whole or whole + 1 of them. */
+typedef struct {
+  u32 count, whole, longer;
+} Chunks;
+INLINE Chunks chunks_of(u32 items, u32 most) {
+  u32 count = (items + most - 1) / most;
+  return (Chunks){count, items / count, items % count};
+}
+INLINE u32 chunk_begin(Chunks x, u32 i) { return i * x.whole + (i < x.longer ? i : x.longer); }
+INLINE u32 chunk_size(Chunks x, u32 i) { return x.whole + (i < x.longer); }
+
+/* Rows of an operand that lie ahead of the one being copied by this many are fetched into the cache. */
+#define ROWS_AHEAD 8
+
+/* Packs `used` neighbouring lanes into panels of so many vectors, in the order they have in memory. */
+NOINLINE void pack_rows(f32 *to, Operand x, u32 used, u32 depth, Chunks panels) {
+  const f32 *from = x.from + x.lanes[0];
   for (u32 k = 0; k < depth; k++) {
-    const f32 *in = x.from + x.lanes[0] + x.ks[k];
-#ifdef AHEAD
-    if (k + AHEAD < depth)
-      for (u32 i = 0; i < used; i += 16) __builtin_prefetch(x.from + x.lanes[0] + x.ks[k + AHEAD] + i, 0, 1);
-#endif
-    for (u32 i = 0; i < whole; i++) {
-      f32 *at = to + i * TILE_COLUMNS * depth + k * TILE_COLUMNS;
-      UNROLL for (u32 v = 0; v < TILE_VECTORS; v++) store(at + v * LANES, load(in + i * TILE_COLUMNS + v * LANES));
-    }
-    f32 *at = to + whole * TILE_COLUMNS * depth + k * width;
-    for (u32 i = 0; i < rest; i += LANES) {
-      const f32 *from = in + whole * TILE_COLUMNS + i;
-      store(at + i, rest - i < LANES ? load_part(from, rest - i) : load(from));
+    const f32 *in = from + x.ks[k];
+    if (k + ROWS_AHEAD < depth)
+      for (u32 i = 0; i < used; i += 16) __builtin_prefetch(from + x.ks[k + ROWS_AHEAD] + i);
+    f32 *panel = to;
+    for (u32 i = 0, lane = 0; i < panels.count; i++) {
+      u32 width = chunk_size(panels, i) * LANES;
+      f32 *line = panel + k * width;
+      for (u32 j = 0; j < width; j += LANES, lane += LANES)
+        store(line + j, used - lane < LANES ? load_part(in + lane, used - lane) : load(in + lane));
+      panel += width * depth;
     }
   }
 }

@@ -9,22 +9,35 @@
 #include "types.h"
 
 /*
- * Most rows of a tile of TILE_VECTORS vectors: accumulators, columns, one value of A and one product fill the registers.
+ * The largest tiles: ROWS_OF_v rows of v vectors, as many as accumulators, columns, one value of A and one product fill the
+ * registers. Wide ones for wide products, so that few rows still keep the adders busy; high ones for narrow products.
  * WebAssembly engines have 16 registers and lose half the speed when they spill, hence 8 accumulators there.
  */
-#if LANES == 16
-#define TILE_ROWS 14
-#elif LANES == 8
-#define TILE_ROWS 6
-#elif defined(__ARM_NEON)
-#define TILE_ROWS 8
+#if LANES == 16 || defined(__ARM_NEON)
+#define TILE_VECTORS 4
+#define ROWS_OF_1 14
+#define ROWS_OF_2 12
+#define ROWS_OF_3 8
+#define ROWS_OF_4 6
 #elif defined(__wasm__)
-#define TILE_ROWS 4
-#else
-#define TILE_ROWS 6
-#endif
 #define TILE_VECTORS 2
+#define ROWS_OF_1 8
+#define ROWS_OF_2 4
+#else
+#define TILE_VECTORS 2
+#define ROWS_OF_1 12
+#define ROWS_OF_2 6
+#endif
+#define TILE_ROWS ROWS_OF_1
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
+/* Rows of the largest tile of so many vectors. */
+INLINE u32 rows_of(u32 vectors) {
+#if TILE_VECTORS == 4
+  if (vectors == 4) return ROWS_OF_4;
+  if (vectors == 3) return ROWS_OF_3;
+#endif
+  return vectors == 2 ? ROWS_OF_2 : ROWS_OF_1;
+}
 
 /* Elements between two addresses. */
 typedef __PTRDIFF_TYPE__ Step;
@@ -52,15 +65,15 @@ INLINE void store_part(f32 *p, vf x, u32 count) {
 #endif
 }
 
-/* Collects NaNs: `note(found, x, y)` adds those of two vectors. */
+/* Collects NaNs: `note(found, x, y)` adds those of two vectors. With AVX-512 the mask of lanes that have met none. */
 #if defined(__AVX512F__)
-typedef u32 Found;
-INLINE Found nothing(void) { return 0; }
-INLINE Found note(Found found, vf x, vf y) { return found | _mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_UNORD_Q); }
+typedef __mmask16 Found;
+INLINE Found nothing(void) { return 0xffff; }
+INLINE Found note(Found found, vf x, vf y) { return _mm512_mask_cmp_ps_mask(found, (__m512)x, (__m512)y, _CMP_ORD_Q); }
 INLINE Found note_part(Found found, vf x, u32 count) {
-  return found | (_mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q) & ((1u << count) - 1));
+  return found & (_mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_ORD_Q) | (Found)(0xffffu << count));
 }
-INLINE u32 is_found(Found found) { return found != 0; }
+INLINE u32 is_found(Found found) { return found != 0xffff; }
 #else
 typedef vi Found;
 INLINE Found nothing(void) { return splati(0); }
@@ -71,28 +84,29 @@ INLINE u32 is_found(Found found) { return any(found); }
 
 /* One tile. Its columns are TILE_COLUMNS or fewer neighbours in memory. */
 typedef struct {
-  /* A at a[row + k * a_step], B at b[column + k * b_step]; whole vectors of B are read. */
+  /* A at a[a_rows[row] + k * a_step], B at b[column + k * b_step]; whole vectors of B are read. */
   const f32 *a, *b;
+  const i32 *a_rows;
   Step a_step, b_step;
-  /* Output at out[rows[row] + column]. */
+  /* Output at out[out_rows[row] + column]. */
   f32 *out;
-  const i32 *rows;
+  const i32 *out_rows;
   u32 depth;
-  /* Goes on from the accumulators in `out`. */
-  u32 resume;
-  u32 final;
+  /* Whether this goes on from the accumulators in `out`, and whether it is the last along k. */
+  u32 resume, final;
   /* Columns in the last vector, 1 … LANES. */
   u32 last;
 } Tile;
 
-/* Returns 1 if an output is NaN. `height` and `vectors` are constants where this is used. */
+/* Returns 1 if an output of a final tile is NaN. `height` and `vectors` are constants where this is used. */
 INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
   vf c[TILE_ROWS][TILE_VECTORS];
-  const u32 last = t->last, whole = last == LANES;
+  const u32 last = t->last, whole = last == LANES, final = t->final;
   f32 *const out = t->out;
+  const i32 *const out_rows = t->out_rows;
   if (t->resume) {
     UNROLL for (u32 i = 0; i < height; i++) {
-      const f32 *from = out + t->rows[i];
+      const f32 *from = out + out_rows[i];
       UNROLL for (u32 v = 0; v < vectors; v++)
         c[i][v] = v + 1 < vectors || whole ? load(from + v * LANES) : load_part(from + v * LANES, last);
     }
@@ -101,21 +115,22 @@ INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
       UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = splat(0.0f);
     }
   }
-  const f32 *a = t->a, *b = t->b;
+  const f32 *a[TILE_ROWS], *b = t->b;
+  UNROLL for (u32 i = 0; i < height; i++) a[i] = t->a + t->a_rows[i];
   const Step a_step = t->a_step, b_step = t->b_step;
+  Step at = 0;
   for (u32 k = t->depth; k != 0; k--) {
     vf column[TILE_VECTORS];
     UNROLL for (u32 v = 0; v < vectors; v++) column[v] = load(b + v * LANES);
     UNROLL for (u32 i = 0; i < height; i++) {
-      vf x = splat(a[i]);
+      vf x = splat(a[i][at]);
       UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = c[i][v] + x * column[v];
     }
-    a += a_step;
+    at += a_step;
     b += b_step;
   }
-  Found found = nothing();
   UNROLL for (u32 i = 0; i < height; i++) {
-    f32 *to = out + t->rows[i];
+    f32 *to = out + out_rows[i];
     UNROLL for (u32 v = 0; v < vectors; v++) {
       if (v + 1 < vectors || whole) {
         store(to + v * LANES, c[i][v]);
@@ -124,76 +139,43 @@ INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
       }
     }
   }
-  if (NF && !t->final) return 0;
-  if (whole) {
-    UNROLL for (u32 i = 0; i < height; i++) found = note(found, c[i][0], c[i][vectors - 1]);
-  } else {
-    UNROLL for (u32 i = 0; i < height; i++) {
-      if (vectors > 1) found = note(found, c[i][0], c[i][0]);
+  if (!final) return 0;
+  Found found = nothing();
+  UNROLL for (u32 i = 0; i < height; i++) {
+    UNROLL for (u32 v = 0; v + 2 < vectors; v += 2) found = note(found, c[i][v], c[i][v + 1]);
+    if (whole) {
+      found = note(found, c[i][vectors - 1], c[i][vectors - (vectors % 2 ? 1 : 2)]);
+    } else {
+      if (vectors % 2 == 0) found = note(found, c[i][vectors - 2], c[i][vectors - 2]);
       found = note_part(found, c[i][vectors - 1], last);
     }
   }
   return is_found(found);
 }
 
-#define TILE_OF(HEIGHT)                                                                               \
-  NOINLINE u32 run_tile_##HEIGHT##_1(const Tile *t) { return run_tile_of(t, HEIGHT, 1); } \
-  NOINLINE u32 run_tile_##HEIGHT##_2(const Tile *t) { return run_tile_of(t, HEIGHT, 2); }
-#define TILE_CASE(HEIGHT) \
-  case HEIGHT: return vectors == 1 ? run_tile_##HEIGHT##_1(t) : run_tile_##HEIGHT##_2(t);
-TILE_OF(1)
-TILE_OF(2)
-TILE_OF(3)
-TILE_OF(4)
-#if TILE_ROWS >= 6
-TILE_OF(5)
-TILE_OF(6)
-#endif
-#if TILE_ROWS >= 8
-TILE_OF(7)
-TILE_OF(8)
-#endif
-#if TILE_ROWS >= 14
-TILE_OF(9)
-TILE_OF(10)
-TILE_OF(11)
-TILE_OF(12)
-TILE_OF(13)
-TILE_OF(14)
-#endif
-
-/* A tile of 1 … TILE_ROWS rows and 1 … TILE_VECTORS vectors. */
-INLINE u32 run_tile(const Tile *t, u32 height, u32 vectors) {
-  switch (height) {
-    TILE_CASE(1)
-    TILE_CASE(2)
-    TILE_CASE(3)
-#if TILE_ROWS >= 6
-    TILE_CASE(4)
-    TILE_CASE(5)
-#endif
-#if TILE_ROWS >= 8
-    TILE_CASE(6)
-    TILE_CASE(7)
-#endif
-#if TILE_ROWS >= 14
-    TILE_CASE(8)
-    TILE_CASE(9)
-    TILE_CASE(10)
-    TILE_CASE(11)
-    TILE_CASE(12)
-    TILE_CASE(13)
-#endif
-  }
-#if TILE_ROWS == 14
-  return vectors == 1 ? run_tile_14_1(t) : run_tile_14_2(t);
-#elif TILE_ROWS == 8
-  return vectors == 1 ? run_tile_8_1(t) : run_tile_8_2(t);
-#elif TILE_ROWS == 6
-  return vectors == 1 ? run_tile_6_1(t) : run_tile_6_2(t);
+/* X(height, vectors) for every tile: EACH_v(first, …) lists the heights of v vectors. */
+#define UP_TO_4(X, V) X(1, V) X(2, V) X(3, V) X(4, V)
+#define UP_TO_6(X, V) UP_TO_4(X, V) X(5, V) X(6, V)
+#define UP_TO_8(X, V) UP_TO_6(X, V) X(7, V) X(8, V)
+#define UP_TO_12(X, V) UP_TO_8(X, V) X(9, V) X(10, V) X(11, V) X(12, V)
+#define UP_TO_14(X, V) UP_TO_12(X, V) X(13, V) X(14, V)
+#define UP_TO(COUNT, X, V) UP_TO_(COUNT, X, V)
+#define UP_TO_(COUNT, X, V) UP_TO_##COUNT(X, V)
+#if TILE_VECTORS == 4
+#define EACH_TILE(X) UP_TO(ROWS_OF_1, X, 1) UP_TO(ROWS_OF_2, X, 2) UP_TO(ROWS_OF_3, X, 3) UP_TO(ROWS_OF_4, X, 4)
 #else
-  return vectors == 1 ? run_tile_4_1(t) : run_tile_4_2(t);
+#define EACH_TILE(X) UP_TO(ROWS_OF_1, X, 1) UP_TO(ROWS_OF_2, X, 2)
 #endif
+#define TILE(HEIGHT, VECTORS) \
+  NOINLINE u32 run_tile_##HEIGHT##_##VECTORS(const Tile *t) { return run_tile_of(t, HEIGHT, VECTORS); }
+EACH_TILE(TILE)
+
+/* A tile of 1 … rows_of(vectors) rows and 1 … TILE_VECTORS vectors. */
+INLINE u32 run_tile(const Tile *t, u32 height, u32 vectors) {
+#define TILE_CASE(HEIGHT, VECTORS) \
+  case VECTORS * 16 + HEIGHT: return run_tile_##HEIGHT##_##VECTORS(t);
+  switch (vectors * 16 + height) { EACH_TILE(TILE_CASE) }
+  return 0;
 }
 
 /* Rows of a square of LANES x LANES become its columns. */

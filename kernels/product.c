@@ -14,82 +14,56 @@
 #include "product-direct.h"
 
 /*
- * Blocks: a panel of B (BLOCK_DEPTH x TILE_COLUMNS) stays in the first cache, the packed rows of A (BLOCK_ROWS x BLOCK_DEPTH)
- * and a block of B in the second.
+ * Blocks: rows of A (BLOCK_ROWS x BLOCK_DEPTH) and a block of B stay in the second cache, a panel of B near the first.
+ * Packed rows of A are padded to a multiple of ROW_UNIT, which keeps vector stores within cache lines.
  */
 #if LANES == 16
-#ifndef BD
-#define BD 256
-#define BR 504
-#define BC 256
-#endif
-#define BLOCK_DEPTH BD
-#define BLOCK_ROWS BR
-#define BLOCK_COLUMNS BC
+#define BLOCK_DEPTH 256
+#define BLOCK_ROWS 384
+#define BLOCK_VECTORS 16
+#define ROW_UNIT 8
 #elif LANES == 8
 #define BLOCK_DEPTH 320
 #define BLOCK_ROWS 384
-#define BLOCK_COLUMNS 256
+#define BLOCK_VECTORS 32
+#define ROW_UNIT 4
 #else
 #define BLOCK_DEPTH 320
 #define BLOCK_ROWS 192
-#define BLOCK_COLUMNS 256
+#define BLOCK_VECTORS 64
+#define ROW_UNIT 2
 #endif
-#ifndef A_WIDTH
-#define A_WIDTH(H) ((H + LANES - 1) / LANES * LANES)
-#endif
-/* Packing writes up to one vector behind a panel. */
-#define PACKED_A ((4 * (BLOCK_ROWS / TILE_ROWS * A_WIDTH(TILE_ROWS)) * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
-#define PACKED_B ((4 * BLOCK_COLUMNS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
-_Static_assert(PACKED_A + PACKED_B + 4 * 16 * TILE_COLUMNS <= SCRATCH_BYTES, "blocks must fit the scratch");
+/* Packing writes up to one vector behind a panel; a tile in the scratch is read as squares of lanes. */
+#define PACKED_A ((8 * BLOCK_ROWS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
+#define PACKED_B ((BLOCK_VECTORS * BLOCK_DEPTH + 1) * VECTOR_BYTES)
+#define TILE_BYTES ((TILE_ROWS + LANES) * TILE_VECTORS * VECTOR_BYTES)
+_Static_assert(PACKED_A + PACKED_B + TILE_BYTES <= SCRATCH_BYTES, "blocks must fit the scratch");
 
-/* Rows of a tile whose outputs go through the scratch. */
-static const i32 scratch_rows[16] = {0,
-                                     TILE_COLUMNS,
-                                     2 * TILE_COLUMNS,
-                                     3 * TILE_COLUMNS,
-                                     4 * TILE_COLUMNS,
-                                     5 * TILE_COLUMNS,
-                                     6 * TILE_COLUMNS,
-                                     7 * TILE_COLUMNS,
-                                     8 * TILE_COLUMNS,
-                                     9 * TILE_COLUMNS,
-                                     10 * TILE_COLUMNS,
-                                     11 * TILE_COLUMNS,
-                                     12 * TILE_COLUMNS,
-                                     13 * TILE_COLUMNS,
-                                     14 * TILE_COLUMNS,
-                                     15 * TILE_COLUMNS};
-_Static_assert(TILE_ROWS <= 16, "rows of a tile");
+/* Rows of a packed panel of A, and of a tile whose outputs go through the scratch. */
+static const i32 packed_rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+#define ROW(I) ((I) * TILE_COLUMNS)
+static const i32 scratch_rows[] = {ROW(0), ROW(1), ROW(2), ROW(3),  ROW(4),  ROW(5),  ROW(6),
+                                   ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13)};
+_Static_assert(TILE_ROWS <= 14, "rows of a tile");
 
-/* One thread's part of one product: `rows` and `columns` are the lanes of `a` and `b`. */
+/* One thread's part of one product: rows and columns are the lanes of `a` and `b`. */
 typedef struct {
   Operand a, b;
   u32 rows, columns, depth;
   f32 *out;
   const i32 *out_rows, *out_columns;
-  /* 1 if B's k-th elements lie at equal distance `b_step`: where its lanes are neighbours too, it may be read in place. */
-  u32 b_even;
-  Step b_step;
+  /* Whether A, or B where its lanes are neighbours, is read in place: then its k-th elements lie at equal distances. */
+  u32 a_direct, b_direct;
+  Step a_step, b_step;
+  /* Vectors of a tile at most. */
+  u32 tile_vectors;
   f32 *packed_a, *packed_b, *tile;
-  u32 far;
 } Part;
-
-/* `count` items in as many equal chunks as hold at most `most` each: the size of chunk `i` is whole or whole + 1. */
-typedef struct {
-  u32 count, whole, longer;
-} Chunks;
-INLINE Chunks chunks_of(u32 items, u32 most) {
-  u32 count = (items + most - 1) / most;
-  return (Chunks){count, items / count, items % count};
-}
-INLINE u32 chunk_begin(Chunks x, u32 i) { return i * x.whole + (i < x.longer ? i : x.longer); }
-INLINE u32 chunk_size(Chunks x, u32 i) { return x.whole + (i < x.longer); }
 
 /* The outputs of a tile to the scratch (`put` 0) or back to where they belong: `height` rows, `used` columns. */
 NOINLINE void move_tile(const Part *p, const i32 *rows, u32 height, const i32 *columns, u32 used, u32 put) {
   f32 *tile = p->tile, *out = p->out;
-  if (height >= LANES / 2 && is_run(rows, height)) {
+  if (height > LANES / 4 && is_run(rows, height)) {
     /* Columns of the tile are neighbours in memory. */
     for (u32 r = 0; r < height; r += LANES) {
       u32 filled = height - r < LANES ? height - r : LANES;
@@ -128,28 +102,69 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column,
   u32 vectors = (used + LANES - 1) / LANES, nan = 0;
   u32 dense = is_run(columns, used);
   t.last = used - (vectors - 1) * LANES;
-  const f32 *packed = p->packed_a;
   for (u32 i = 0; i < heights.count; i++) {
-    u32 height = chunk_size(heights, i);
-    const i32 *rows = p->out_rows + row + chunk_begin(heights, i);
-    t.a = packed;
-    t.a_step = A_WIDTH(height);
-    if (p->far && i + 1 < heights.count) {
-      const i32 *next = rows + height;
-      for (u32 j = 0; j < height; j++)
-        for (u32 v = 0; v < used; v += 16) __builtin_prefetch(p->out + next[j < height - 1 ? j : 0] + columns[v], 1);
-    }
-    packed += A_WIDTH(height) * t.depth;
+    u32 height = chunk_size(heights, i), first = row + chunk_begin(heights, i);
+    const i32 *rows = p->out_rows + first;
+    if (p->a_direct) t.a_rows = p->a.lanes + first;
     if (dense) {
       t.out = p->out + columns[0];
-      t.rows = rows;
+      t.out_rows = rows;
       nan |= run_tile(&t, height, vectors);
     } else {
       t.out = p->tile;
-      t.rows = scratch_rows;
+      t.out_rows = scratch_rows;
       if (t.resume) move_tile(p, rows, height, columns, used, 0);
       nan |= run_tile(&t, height, vectors);
       move_tile(p, rows, height, columns, used, 1);
+    }
+    if (!p->a_direct) t.a += t.a_step * t.depth;
+  }
+  return nan;
+}
+
+/* A block of rows against all columns for `depth` elements from `k` on. */
+static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
+  u32 nan = 0;
+  u32 vectors = (p->columns + LANES - 1) / LANES;
+  Chunks blocks = chunks_of(vectors, BLOCK_VECTORS);
+  u32 widest = vectors < p->tile_vectors ? vectors : p->tile_vectors;
+  Chunks heights = chunks_of(rows, rows_of(widest));
+  Tile t = {.depth = depth, .resume = k > 0, .final = k + depth == p->depth};
+  if (p->a_direct) {
+    t.a = p->a.from + p->a.ks[k];
+    t.a_step = p->a_step;
+  } else {
+    t.a = p->packed_a;
+    t.a_rows = packed_rows;
+    u32 width = (chunk_size(heights, 0) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
+    t.a_step = width;
+    for (u32 i = 0; i < heights.count; i++) {
+      Operand a = {p->a.from, p->a.lanes + row + chunk_begin(heights, i), p->a.ks + k};
+      pack_panel(p->packed_a + i * width * depth, a, chunk_size(heights, i), depth, width);
+    }
+  }
+  for (u32 i = 0; i < blocks.count; i++) {
+    u32 block = chunk_begin(blocks, i), count = chunk_size(blocks, i);
+    Chunks panels = chunks_of(count, widest);
+    u32 columns = p->columns - block * LANES < count * LANES ? p->columns - block * LANES : count * LANES;
+    const i32 *lanes = p->b.lanes + block * LANES, *ks = p->b.ks + k;
+    /* Many uses of a wide block: it is read as it lies in memory. */
+    u32 in_order = panels.count > 1 && heights.count >= 8 && is_run(lanes, columns);
+    if (in_order) pack_rows(p->packed_b, (Operand){p->b.from, lanes, ks}, columns, depth, panels);
+    for (u32 j = 0; j < panels.count; j++) {
+      u32 column = chunk_begin(panels, j) * LANES, width = chunk_size(panels, j) * LANES;
+      u32 used = columns - column < width ? columns - column : width;
+      t.b = p->packed_b;
+      t.b_step = width;
+      if (in_order) {
+        t.b += column * depth;
+      } else if (p->b_direct && used == width && is_run(lanes + column, used)) {
+        t.b = p->b.from + lanes[column] + ks[0];
+        t.b_step = p->b_step;
+      } else {
+        pack_panel(p->packed_b, (Operand){p->b.from, lanes + column, ks}, used, depth, width);
+      }
+      nan |= run_panel(p, t, row, heights, block * LANES + column, used);
     }
   }
   return nan;
@@ -159,45 +174,19 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column,
 static u32 multiply(const Part *p) {
   u32 nan = 0;
   Chunks row_blocks = chunks_of(p->rows, BLOCK_ROWS), depth_blocks = chunks_of(p->depth, BLOCK_DEPTH);
-  for (u32 r = 0; r < row_blocks.count; r++) {
-    u32 row = chunk_begin(row_blocks, r), rows = chunk_size(row_blocks, r);
-    Chunks heights = chunks_of(rows, TILE_ROWS);
-    for (u32 q = 0; q < depth_blocks.count; q++) {
-      u32 k = chunk_begin(depth_blocks, q), depth = chunk_size(depth_blocks, q);
-      f32 *packed = p->packed_a;
-      for (u32 i = 0; i < heights.count; i++) {
-        u32 height = chunk_size(heights, i);
-        Operand a = {p->a.from, p->a.lanes + row + chunk_begin(heights, i), p->a.ks + k};
-        pack_panel(packed, a, height, depth, A_WIDTH(height));
-        packed += A_WIDTH(height) * depth;
-      }
-      Tile t = {.depth = depth, .resume = k > 0, .final = k + depth == p->depth};
-      for (u32 block = 0; block < p->columns; block += BLOCK_COLUMNS) {
-        u32 columns = p->columns - block < BLOCK_COLUMNS ? p->columns - block : BLOCK_COLUMNS;
-        const i32 *lanes = p->b.lanes + block, *ks = p->b.ks + k;
-        u32 stream = STREAM && columns > TILE_COLUMNS && heights.count >= STREAM && is_run(lanes, columns);
-        if (stream) pack_rows(p->packed_b, (Operand){p->b.from, lanes, ks}, columns, depth);
-        for (u32 column = 0; column < columns; column += TILE_COLUMNS) {
-          u32 used = columns - column < TILE_COLUMNS ? columns - column : TILE_COLUMNS;
-          Operand b = {p->b.from, lanes + column, ks};
-          u32 width = (used + LANES - 1) / LANES * LANES;
-          t.b = p->packed_b;
-          t.b_step = width;
-          if (stream) {
-            t.b += column * depth;
-          } else if (p->b_even && heights.count <= 1 && used == width && is_run(b.lanes, used)) {
-            t.b = b.from + b.lanes[0] + b.ks[0];
-            t.b_step = p->b_step;
-          } else {
-            pack_panel(p->packed_b, b, used, depth, width);
-          }
-          nan |= run_panel(p, t, row, heights, block + column, used);
-        }
-      }
-    }
-  }
+  for (u32 r = 0; r < row_blocks.count; r++)
+    for (u32 q = 0; q < depth_blocks.count; q++)
+      nan |= run_block(p, chunk_begin(row_blocks, r), chunk_size(row_blocks, r), chunk_begin(depth_blocks, q), chunk_size(depth_blocks, q));
   return nan;
 }
+
+/* An operand is read in place if it is used so little that packing would cost more. */
+#ifndef DIRECT_COLUMNS
+#define DIRECT_COLUMNS 256
+#endif
+#ifndef DIRECT_ROWS
+#define DIRECT_ROWS 64
+#endif
 
 /* Cost of `rows` x `columns` outputs with lanes across the columns, in vector operations. */
 INLINE u64 cost_of(u32 rows, u32 columns, u32 depth, const i32 *out_rows, const i32 *out_columns) {
@@ -286,9 +275,12 @@ static u32 product(const u32 *d, const Context *context) {
       .tile = (f32 *)(context->scratch + PACKED_A + PACKED_B),
   };
   if (p.rows == 0 || p.columns == 0) return 0;
-  p.far = FAR;
-  if (depth > 0 && p.rows <= TILE_ROWS && is_even(b.ks, depth)) {
-    p.b_even = 1;
+  /* Outputs that lie side by side along the rows are transposed on their way: in high tiles, whole squares of them. */
+  p.tile_vectors = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1 ? 2 : TILE_VECTORS;
+  if (depth > 0) {
+    p.a_direct = p.columns <= DIRECT_COLUMNS && is_even(a.ks, depth);
+    p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
+    p.a_step = depth > 1 ? a.ks[1] - a.ks[0] : 0;
     p.b_step = depth > 1 ? b.ks[1] - b.ks[0] : 0;
   }
   u32 nan = 0;

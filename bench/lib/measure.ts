@@ -67,6 +67,12 @@ export function rateRow(
   };
 }
 
+/** How many times faster `ours` is than `peer`, rounded. */
+export function roundedSpeedup(ours: Measured, peer: Measured): Ratio {
+  const { median: middle, low, high } = speedup(ours, peer);
+  return { median: round(middle), low: round(low), high: round(high) };
+}
+
 /** A row of what was measured in turns. `figure` turns milliseconds of one run into the unit; `target` is what the ratio must reach. */
 export function turnsRow(
   bench: string,
@@ -77,10 +83,7 @@ export function turnsRow(
   missing: Readonly<Record<string, string>>,
   target?: number,
 ): Row {
-  const ratios = peers.map((peer): [string, Ratio] => {
-    const { median: middle, low, high } = speedup(ours, peer);
-    return [peer.name, { median: round(middle), low: round(low), high: round(high) }];
-  });
+  const ratios = peers.map((peer): [string, Ratio] => [peer.name, roundedSpeedup(ours, peer)]);
   return {
     bench,
     unit,

@@ -1,13 +1,13 @@
 /**
- * One SGD step of an MLP 784-256-10, batch 64, written once in jax-js: traced for our executors, jitted for jax-js's own.
+ * One SGD step of an MLP 784-256-10, batch 64, in jax-js's own terms, for its executor and TensorFlow.js: the peers of the family `mlp`.
  */
 import { type Array as JaxArray, nn, numpy, valueAndGrad } from '@jax-js/jax';
-import { type NamedType, type Program, type Tensor, traceProgram } from '../../packages/engine/src/index.ts';
+import type { NamedType, Tensor } from '../../packages/engine/src/index.ts';
 
-export const batch = 64;
+const batch = 64;
 const hidden = 256;
 
-export const stepInputs: readonly NamedType[] = [
+const stepInputs: readonly NamedType[] = [
   { name: 'w1', dtype: 'float32', shape: [784, hidden] },
   { name: 'b1', dtype: 'float32', shape: [hidden] },
   { name: 'w2', dtype: 'float32', shape: [hidden, 10] },
@@ -31,10 +31,6 @@ export function trainStep(...arrays: JaxArray[]): JaxArray[] {
   x.dispose();
   y.dispose();
   return [...updated, loss];
-}
-
-export function stepProgram(): Program {
-  return traceProgram('mlp', trainStep, stepInputs, ['w1', 'b1', 'w2', 'b2', 'loss']);
 }
 
 /** The same initial weights and batch for every peer. */

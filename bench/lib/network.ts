@@ -17,7 +17,7 @@ import {
   systemEntropy,
   verifySignature,
 } from '../../packages/adapters/src/index.ts';
-import { jobSpecOf, storeModel, submitJob } from '../../apps/cli/src/jobs.ts';
+import { jobSpecFor, storeModel, submitJob } from '../../apps/cli/src/jobs.ts';
 import { drawDigits, packDataset } from '../../packages/data/src/index.ts';
 import { createWasmExecutor } from '../../packages/engine/src/index.ts';
 import { buildModel, type ModelSpec } from '../../packages/models/src/index.ts';
@@ -102,7 +102,7 @@ export async function orderOf(plan: NetworkPlan, store: BlobStore): Promise<JobS
   for (const { bytes, codec } of dataset.blocks) await put(bytes, codec);
   const model = await storeModel(await buildModel(plan.model), put);
   const { trainers, rounds, tasks, redundancy, localSteps } = plan;
-  return jobSpecOf({
+  const settings = {
     name: 'bench',
     model,
     dataset: dataset.cid,
@@ -116,7 +116,8 @@ export async function orderOf(plan: NetworkPlan, store: BlobStore): Promise<JobS
     revealTimeoutMs: 600_000,
     verdictTimeoutMs: 600_000,
     roundTimeoutMs: 3_600_000,
-  });
+  };
+  return await jobSpecFor(settings, store);
 }
 
 /** Opens the network and submits its job; round 0 is under way when this resolves. */

@@ -1,5 +1,5 @@
 /** The models whose training steps are measured: sizes as in the table of `bench/README.md`. */
-import type { ModelSpec } from '../../packages/models/src/index.ts';
+import type { AdapterOptions, ModelSpec } from '../../packages/models/src/index.ts';
 
 const sgd = { kind: 'sgd', learningRate: 0.05 } as const;
 
@@ -26,7 +26,7 @@ export const cnn: ModelSpec = {
 };
 
 /** nanoGPT's recipe for a CPU. */
-export const gpt: ModelSpec = {
+export const gpt: Extract<ModelSpec, { family: 'gpt' }> = {
   family: 'gpt',
   vocabulary: 65,
   context: 64,
@@ -63,8 +63,30 @@ export const resnet: ModelSpec = {
   optimizer: sgd,
 };
 
+/**
+ * As many parameters as the GPT, within 3 %: a block of Mamba-2 has about half as many as one of attention and feed-forward together.
+ * Everything else is the same.
+ */
+export const mamba: Extract<ModelSpec, { family: 'mamba' }> = {
+  family: 'mamba',
+  vocabulary: 65,
+  context: 64,
+  layers: 7,
+  width: 128,
+  expansion: 2,
+  headWidth: 64,
+  stateWidth: 64,
+  convolutionWidth: 4,
+  chunk: 32,
+  generationBatch: 1,
+  batchSize: 12,
+  evaluationBatch: 12,
+  clipNorm: 1,
+  optimizer: gpt.optimizer,
+};
+
 /** The models above by name. */
-export const stepSpecs: Readonly<Record<string, ModelSpec>> = { mlp, cnn, lenet, resnet, gpt };
+export const stepSpecs: Readonly<Record<string, ModelSpec>> = { mlp, cnn, lenet, resnet, gpt, mamba };
 
 /** Models whose gradients are compared: the sizes above, and the choices that they leave out at small sizes. */
 export const gradientCases: Readonly<Record<string, ModelSpec>> = {
@@ -77,6 +99,22 @@ export const gradientCases: Readonly<Record<string, ModelSpec>> = {
   gpt,
   'gpt with rms norm, untied': { ...gpt, layers: 2, width: 64, norm: 'rms', tied: false },
   'gpt with biases, tanh gelu': { ...gpt, layers: 2, width: 64, bias: true, activation: 'gelu-tanh' },
+  mamba: { ...mamba, layers: 2 },
+  'mamba in one chunk': { ...mamba, layers: 2, chunk: 64 },
+  'mamba in chunks of 8': { ...mamba, layers: 2, chunk: 8 },
+};
+
+interface AdapterCase {
+  readonly spec: ModelSpec;
+  readonly options: AdapterOptions;
+}
+
+/** Models with low-rank adapters whose gradients are compared. */
+export const adapterCases: Readonly<Record<string, AdapterCase>> = {
+  mlp: { spec: mlp, options: { rank: 4, alpha: 8, targets: ['dense*.kernel'] } },
+  lenet: { spec: lenet, options: { rank: 4, alpha: 4, targets: ['conv*.kernel', 'dense1.kernel'] } },
+  gpt: { spec: { ...gpt, layers: 2 }, options: { rank: 8, alpha: 16, targets: ['block*.kernel'] } },
+  mamba: { spec: { ...mamba, layers: 2 }, options: { rank: 8, alpha: 16, targets: ['block*.in.kernel', 'block*.out.kernel'] } },
 };
 
 const moments = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };

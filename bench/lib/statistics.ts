@@ -6,7 +6,7 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? Number.NaN;
 }
 
-/** Two decimals, and below one three significant digits. */
+/** Four significant digits, and two decimals at most from a hundred on. */
 export function round(value: number): number {
-  return Math.abs(value) < 1 ? Number(value.toPrecision(3)) : Math.round(value * 100) / 100;
+  return Math.abs(value) < 100 ? Number(value.toPrecision(4)) : Math.round(value * 100) / 100;
 }

@@ -8,6 +8,7 @@ PyTorch's float64 is the truth; its own float32 is measured against it as well, 
 
 import numpy as np
 import torch
+from torch.nn.utils.stateless import functional_call
 
 import models
 import steps
@@ -34,6 +35,9 @@ def converted(spec, arrays, dtype):
 
 def loss_and_gradients(spec, arrays, dtype):
     module, x, y = converted(spec, arrays, dtype)
+    for part in module.modules():
+        if isinstance(part, models.MambaBlock):
+            part.recurrent = dtype == torch.float64  # the truth takes the plain definition, not the chunks that it checks
     loss = steps.loss_of(spec)(module(x), y)
     loss.backward()
     own = dict(module.named_parameters())
@@ -45,11 +49,30 @@ def loss_and_gradients(spec, arrays, dtype):
     return loss.item(), gradients
 
 
+def adapted_loss_and_gradients(spec, arrays, dtype, scale):
+    """The same for low-rank adapters: the gradients of the factors D and U, where each target W is replaced by W + scale · D · U."""
+    base = {name: array for name, array in arrays.items() if not name.endswith((".down", ".up"))}
+    module, x, y = converted(spec, base, dtype)
+    own, changed, factors = dict(module.named_parameters()), {}, {}
+    for name, theirs, transposed in models.names(spec, base):
+        if f"{name}.down" not in arrays:
+            continue
+        down, up = (torch.from_numpy(arrays[f"{name}.{part}"]).to(dtype).requires_grad_() for part in ("down", "up"))
+        factors.update({f"{name}.down": down, f"{name}.up": up})
+        change = (scale * (down @ up)).reshape(base[name].shape)
+        changed[theirs] = own[theirs].detach() + (change.T if transposed else change)
+    loss = steps.loss_of(spec)(functional_call(module, changed, x), y)
+    loss.backward()
+    return loss.item(), {name: factor.grad.numpy() for name, factor in factors.items()}
+
+
 def gradients(request):
     """Compares the gradients in the file `request["gradients"]` with those at the parameters and batch of `request["file"]`."""
     spec, arrays, ours = request["spec"], read_tensors(request["file"]), read_tensors(request["gradients"])
-    loss, truth = loss_and_gradients(spec, arrays, torch.float64)
-    single_loss, single = loss_and_gradients(spec, arrays, torch.float32)
+    scale = request.get("adapterScale")
+    compute = loss_and_gradients if scale is None else lambda *given: adapted_loss_and_gradients(*given, scale)
+    loss, truth = compute(spec, arrays, torch.float64)
+    single_loss, single = compute(spec, arrays, torch.float32)
     return {
         "loss": {"ours": float(ours["loss"]), "float64": loss, "float32": single_loss},
         "parameters": [

@@ -196,6 +196,82 @@ class Gpt(nn.Module):
         return self.head(self.norm(x))
 
 
+class MambaBlock(nn.Module):
+    """The layer of Mamba-2 with one group (Dao and Gu, 2024): projection, short causal convolution, state-space scan, gated norm."""
+
+    def __init__(self, spec):
+        super().__init__()
+        width, self.state, self.chunk = spec["width"], spec["stateWidth"], spec["chunk"]
+        self.inner, self.head_width = width * spec["expansion"], spec["headWidth"]
+        self.heads = self.inner // self.head_width
+        self.mixed = self.inner + 2 * self.state
+        self.norm = RmsNorm(width)
+        self.into = nn.Linear(width, self.inner + self.mixed + self.heads, bias=False)
+        self.taps = nn.Parameter(torch.randn(self.mixed, spec["convolutionWidth"]) / 2)
+        self.taps_bias = nn.Parameter(torch.zeros(self.mixed))
+        self.decay = nn.Parameter(torch.ones(self.heads))
+        self.step = nn.Parameter(torch.zeros(self.heads) - 4)
+        self.skip = nn.Parameter(torch.ones(self.heads))
+        self.gate = RmsNorm(self.inner)
+        self.out = nn.Linear(self.inner, width, bias=False)
+        self.recurrent = False
+
+    def forward(self, x):
+        batch, time, _ = x.shape
+        z, seen, steps = self.into(self.norm(x)).split([self.inner, self.mixed, self.heads], dim=-1)
+        steps = F.softplus(steps + self.step)
+        reach = self.taps.shape[1] - 1
+        seen = F.conv1d(F.pad(seen.transpose(1, 2), (reach, 0)), self.taps.unsqueeze(1), self.taps_bias, groups=self.mixed)
+        into, b, c = F.silu(seen.transpose(1, 2)).split([self.inner, self.state, self.state], dim=-1)
+        into = into.reshape(batch, time, self.heads, self.head_width)
+        scan = scan_recurrent if self.recurrent else scan_chunks
+        y = scan(into * steps.unsqueeze(-1), -steps * self.decay.exp(), b, c, self.chunk)
+        y = (y + into * self.skip.unsqueeze(-1)).reshape(batch, time, self.inner)
+        return self.out(self.gate(y * F.silu(z)))
+
+
+def scan_recurrent(u, a, b, c, _):
+    """y_t = h_t · C_t with h_t = exp(a_t) h_(t−1) + u_t ⊗ B_t, one position after the other: the definition, slow and plain."""
+    state, outputs = 0, []
+    for t in range(u.shape[1]):
+        state = state * a[:, t].exp()[..., None, None] + u[:, t].unsqueeze(-1) * b[:, t, None, None, :]
+        outputs.append((state * c[:, t, None, None, :]).sum(-1))
+    return torch.stack(outputs, 1)
+
+
+def scan_chunks(u, a, b, c, chunk):
+    """The same in matrix form: within chunks by the masked decays, from chunk to chunk by the states that they hand on."""
+    batch, time, heads, width = u.shape
+    u, b, c = (tensor.reshape(batch, -1, chunk, *tensor.shape[2:]) for tensor in (u, b, c))
+    sums = a.reshape(batch, -1, chunk, heads).permute(0, 3, 1, 2).cumsum(-1)  # [B, H, chunks, Q]
+    later = torch.ones(chunk, chunk, dtype=torch.bool).triu(1)
+    decays = (sums.unsqueeze(-1) - sums.unsqueeze(-2)).masked_fill(later, float("-inf")).exp()
+    likeness = c @ b.transpose(-1, -2)  # [B, chunks, Q, Q]
+    y = (decays * likeness.unsqueeze(1)) @ u.permute(0, 3, 1, 2, 4)  # [B, H, chunks, Q, P]
+    added = (u.permute(0, 3, 1, 4, 2) * (sums[..., -1:] - sums).exp().unsqueeze(-2)) @ b.unsqueeze(1)  # [B, H, chunks, P, N]
+    state, states = torch.zeros_like(added[:, :, 0]), []
+    for index in range(added.shape[2]):
+        states.append(state)
+        state = state * sums[:, :, index, -1].exp()[..., None, None] + added[:, :, index]
+    far = c.unsqueeze(1) @ torch.stack(states, 2).transpose(-1, -2)
+    y = y + far * sums.exp().unsqueeze(-1)
+    return y.permute(0, 2, 3, 1, 4).reshape(batch, time, heads, width)
+
+
+class Mamba(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.tokens = nn.Embedding(spec["vocabulary"], spec["width"])
+        self.blocks = nn.ModuleList(MambaBlock(spec) for _ in range(spec["layers"]))
+        self.norm = RmsNorm(spec["width"])
+
+    def forward(self, tokens):
+        x = self.tokens(tokens)
+        for block in self.blocks:
+            x = x + block(x)
+        return F.linear(self.norm(x), self.tokens.weight)
+
+
 def cross_entropy(output, target):
     """Mean cross-entropy over records, or over tokens."""
     return F.cross_entropy(output.reshape(-1, output.shape[-1]), target.reshape(-1))
@@ -274,6 +350,15 @@ GPT = [
     (r"norm\.(scale|bias)", lambda kind: f"norm.{KINDS[kind]}", False),
     (r"head\.kernel", lambda: "head.weight", True),
 ]
+MAMBA = [
+    (r"embedding\.token", lambda: "tokens.weight", False),
+    (r"block(\d+)\.(in|out)\.kernel", lambda n, part: f"blocks.{int(n) - 1}.{'into' if part == 'in' else part}.weight", True),
+    (r"block(\d+)\.convolution\.kernel", lambda n: f"blocks.{int(n) - 1}.taps", True),
+    (r"block(\d+)\.convolution\.bias", lambda n: f"blocks.{int(n) - 1}.taps_bias", False),
+    (r"block(\d+)\.(decay|step|skip)", lambda n, part: f"blocks.{int(n) - 1}.{part}", False),
+    (r"block(\d+)\.(norm|gate)\.scale", lambda n, part: f"blocks.{int(n) - 1}.{part}.weight", False),
+    (r"norm\.scale", lambda: "norm.weight", False),
+]
 TABLES = {
     "softmax": dense(""),
     "mlp": dense(""),
@@ -281,4 +366,5 @@ TABLES = {
     "cnn": CONVOLUTIONS,
     "lenet": CONVOLUTIONS,
     "gpt": GPT,
+    "mamba": MAMBA,
 }

@@ -13,6 +13,7 @@ MODULES = {
     "lenet": models.LeNet,
     "resnet": models.ResNet,
     "gpt": models.Gpt,
+    "mamba": models.Mamba,
 }
 
 

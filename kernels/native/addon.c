@@ -64,11 +64,7 @@ static void *serve(void *argument) {
   u32 thread = (u32)(size_t)argument;
   u32 seen = pool.first_job[thread];
   for (;;) {
-    for (u32 spins = 0; spins < SPINS && atomic_load(&pool.sync.job) == seen; spins++) {
-#ifdef __x86_64__
-      __builtin_ia32_pause();
-#endif
-    }
+    for (u32 spins = 0; spins < SPINS && atomic_load(&pool.sync.job) == seen; spins++) pause_briefly();
     if (atomic_load(&pool.sync.job) == seen) {
       pthread_mutex_lock(&pool.lock);
       while (atomic_load(&pool.sync.job) == seen) pthread_cond_wait(&pool.wake, &pool.lock);

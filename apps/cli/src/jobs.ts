@@ -34,7 +34,7 @@ import {
   type Root,
   sha256,
 } from '@muster/protocol';
-import { loadMaterial, reader } from '@muster/roles';
+import { digestIntervalOf, loadMaterial, reader } from '@muster/roles';
 import { referenceExecutor } from '@muster/engine';
 import type { Output } from './output.ts';
 
@@ -67,7 +67,10 @@ export type JobSettings = Partial<Omit<JobSpec, 'version' | 'model' | 'dataset' 
   readonly seed: string | number;
 };
 
-/** The whole spec. Throws JOB_INVALID naming the field. */
+/**
+ * The whole spec. State is digested after a task's last step alone unless `digestInterval` says otherwise. Throws JOB_INVALID naming
+ * the field.
+ */
 export function jobSpecOf(settings: JobSettings): JobSpec {
   const redundancy = settings.redundancy ?? defaults.redundancy;
   const localSteps = settings.localSteps ?? defaults.localSteps;
@@ -75,9 +78,9 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
     version: 1,
     ...defaults,
     minimumNodes: redundancy,
-    // Anything but a number is refused below, under its own name.
-    digestInterval: Number.isFinite(localSteps) ? Math.max(1, Math.ceil(localSteps / 4)) : 1,
     ...settings,
+    // Anything but a number is refused below, under its own name; beyond the task's end an interval says nothing.
+    digestInterval: settings.digestInterval === undefined ? localSteps : settings.digestInterval,
     seed: /^0x[0-9a-f]{64}$/.test(String(settings.seed)) ? settings.seed : seedOf(settings.seed),
   };
   // JSON can say 1e999; the encoding cannot.
@@ -95,6 +98,13 @@ export function jobSpecOf(settings: JobSettings): JobSpec {
   }
 }
 
+/** The whole spec, digested as often as suits the model, which is in `blobs`, where `settings` do not say. Throws JOB_INVALID, OBJECT_MISSING. */
+export async function jobSpecFor(settings: JobSettings, blobs: BlobStore): Promise<JobSpec> {
+  const spec = jobSpecOf(settings);
+  if (settings.digestInterval !== undefined) return spec;
+  return { ...spec, digestInterval: Math.min(spec.localSteps, await digestIntervalOf(spec.model, reader(blobs))) };
+}
+
 /** Builds the model that `source` names: a family's settings, a JSON file of them, or a jax-js module. */
 export async function buildFrom(source: unknown, baseFolder: string): Promise<BuiltModel> {
   if (typeof source !== 'string') return await buildModel(decodeModelSpec(source));
@@ -110,7 +120,8 @@ export async function buildFrom(source: unknown, baseFolder: string): Promise<Bu
       { file: path },
     );
   }
-  return await buildModelFromDefinition(definition as ModelDefinition, decodeTrainingSpec(training));
+  const plain = { frozen: [], frozenValues: null, generation: null };
+  return await buildModelFromDefinition({ ...plain, ...(definition as ModelDefinition) }, decodeTrainingSpec(training));
 }
 
 async function requireFile(path: string, code: 'MODEL_INVALID' | 'JOB_INVALID'): Promise<void> {

@@ -6,8 +6,19 @@ import { parseAddress, toMusterError } from '@muster/protocol';
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './commands/audit.ts';
 import { contextOf, jobArgument } from './commands/context.ts';
-import { dataImport, type DataImportFlags, dataShow, modelBuild, modelShow } from './commands/data.ts';
+import { dataImport, type DataImportFlags, dataShow } from './commands/data.ts';
 import { demoCommand, type DemoFlags } from './commands/demo.ts';
+import {
+  modelBuild,
+  type ModelBuildFlags,
+  modelExport,
+  type ModelExportFlags,
+  modelGenerate,
+  type ModelGenerateFlags,
+  modelImport,
+  type ModelImportFlags,
+  modelShow,
+} from './commands/model.ts';
 import { jobControl, jobList, jobShow, jobSubmit } from './commands/jobs.ts';
 import { joinCommand, type JoinFlags, portOf, upCommand, type UpFlags } from './commands/up.ts';
 import { coordinatorUrl, requireNetwork } from './home.ts';
@@ -99,15 +110,49 @@ data
   .description('what a dataset holds')
   .action(async (cid: string, _: object, command: Command) => await dataShow(contextOf(command), cid));
 
-const model = program.command('model').description('models');
+const model = program.command('model').description('models: build, look at, take in and out');
 model
   .command('build <file>')
   .description('a JSON description or a jax-js module becomes programs with a content id')
-  .action(async (file: string, _: object, command: Command) => await modelBuild(contextOf(command), file));
+  .option('--out <folder>', 'write the model and its programs here too')
+  .action(async (file: string, flags: ModelBuildFlags, command: Command) => await modelBuild(contextOf(command), file, flags));
 model
   .command('show <model>')
-  .description('parameters and programs of a model')
-  .action(async (cid: string, _: object, command: Command) => await modelShow(contextOf(command), cid));
+  .description('parameters and programs of a model, by content id or path')
+  .action(async (text: string, _: object, command: Command) => await modelShow(contextOf(command), text));
+const weightsArgument = 'a job, or the content id of a checkpoint, a tensor set or a model';
+const ofWhichModel = 'model of a tensor set';
+model
+  .command('export')
+  .argument('<weights>', weightsArgument)
+  .description('parameters as safetensors, or the model with them as ONNX')
+  .requiredOption('--format <kind>', 'safetensors or onnx')
+  .requiredOption('--out <file>', 'file to write')
+  .option('--model <model>', ofWhichModel)
+  .option('--program <role>', 'ONNX: apply or generate', 'apply')
+  .option('--seed <seed>', 'of a model: seed of its initial parameters (default: 1)')
+  .action(async (what: string, flags: ModelExportFlags, command: Command) => await modelExport(contextOf(command), what, flags));
+const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];
+model
+  .command('import <file>')
+  .description('parameters from a safetensors file become a tensor set with a content id')
+  .requiredOption('--model <model>', 'model they are for, by content id or path')
+  .option('--map <parameter=tensor>', 'names differ: "block*.kernel=layers.*.weight"; may be repeated', collect, [])
+  .option('--transpose <parameter>', 'stored transposed, as by PyTorch’s Linear; a name or pattern, may be repeated', collect, [])
+  .option('--ignore-extra', 'pass over tensors that the model has no parameter for')
+  .action(async (file: string, flags: ModelImportFlags, command: Command) => await modelImport(contextOf(command), file, flags));
+model
+  .command('generate')
+  .argument('<weights>', weightsArgument)
+  .description('text that a model continues a prompt with')
+  .option('--prompt <text>', 'text to begin with', '\n')
+  .option('--tokens <n>', 'tokens to add', '200')
+  .option('--temperature <t>', 'scores are divided by it; 0 takes the likeliest token', '0.8')
+  .option('--top-k <n>', 'choose among the n likeliest tokens')
+  .option('--seed <n>', 'seed of the choice and, of a model, of its initial parameters (default: 1)')
+  .option('--tokenizer <name>', 'bytes, a content id or the path of a tokenizer.json (default: that of the job’s data, else bytes)')
+  .option('--model <model>', ofWhichModel)
+  .action(async (what: string, flags: ModelGenerateFlags, command: Command) => await modelGenerate(contextOf(command), what, flags));
 
 program
   .command('audit <job>')

@@ -27,21 +27,33 @@ test('`muster --help` lists every command and no inner process', async () => {
   expect(out).not.toMatch(/^ {2}run\b/m);
 });
 
-test.each([['demo'], ['up'], ['join'], ['job', 'submit'], ['job', 'stop'], ['data', 'import'], ['model', 'build'], ['audit']])(
-  '`muster %s %s --help` tells how it is used',
-  async (...command) => {
-    const { code, out, err } = await run(...command, '--help');
-    expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toContain(`Usage: muster ${command.join(' ')}`);
-    expect(out).toContain('--home <folder>');
-    expect(out).toContain('--json');
-  },
-);
+test.each([
+  ['demo'],
+  ['up'],
+  ['join'],
+  ['job', 'submit'],
+  ['job', 'stop'],
+  ['data', 'import'],
+  ['model', 'build'],
+  ['model', 'show'],
+  ['model', 'export'],
+  ['model', 'import'],
+  ['model', 'generate'],
+  ['audit'],
+])('`muster %s %s --help` tells how it is used', async (...command) => {
+  const { code, out, err } = await run(...command, '--help');
+  expect({ code, err }).toEqual({ code: 0, err: '' });
+  expect(out).toContain(`Usage: muster ${command.join(' ')}`);
+  expect(out).toContain('--home <folder>');
+  expect(out).toContain('--json');
+});
 
 test.each([
   [['conquer'], 'conquer'],
   [['job', 'submit'], 'file'],
   [['demo', '--trainer', '3'], '--trainer'],
+  [['model', 'export', 'x', '--format', 'onnx'], '--out'],
+  [['model', 'import', 'x.safetensors'], '--model'],
 ])('`muster %s` is a usage error with exit code 2', async (command, named) => {
   const { code, out, err } = await run(...command);
   expect({ code, out }).toEqual({ code: 2, out: '' });

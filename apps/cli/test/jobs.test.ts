@@ -2,12 +2,15 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildModel } from '@muster/models';
+import { memoryBlobStore } from '@muster/ports';
 import { encodeLinked, MusterError } from '@muster/protocol';
+import { digestIntervalOf, reader } from '@muster/roles';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { dataImport } from '../src/commands/data.ts';
 import { jobSubmit, weiOf } from '../src/commands/jobs.ts';
 import { homePaths } from '../src/home.ts';
-import { asCid, buildFrom, type JobSettings, jobSpecOf, seedOf } from '../src/jobs.ts';
+import { asCid, buildFrom, type JobSettings, jobSpecFor, jobSpecOf, seedOf } from '../src/jobs.ts';
 import { createOutput } from '../src/output.ts';
 
 const model = encodeLinked({ a: 'model' }).cid;
@@ -42,7 +45,7 @@ describe('a job spec', () => {
       tasks: 8,
       redundancy: 3,
       localSteps: 32,
-      digestInterval: 8,
+      digestInterval: 32,
       split: { kind: 'equal' },
       slotState: 'reset',
       minimumNodes: 3,
@@ -54,13 +57,27 @@ describe('a job spec', () => {
     });
   });
 
-  test('wants as many nodes as it has executions of a task, and four digests per task, unless told otherwise', () => {
-    expect(jobSpecOf({ ...least, redundancy: 5, localSteps: 10 })).toMatchObject({ minimumNodes: 5, digestInterval: 3 });
+  test('wants as many nodes as it has executions of a task, and one digest per task, unless told otherwise', () => {
+    expect(jobSpecOf({ ...least, redundancy: 5, localSteps: 10 })).toMatchObject({ minimumNodes: 5, digestInterval: 10 });
     expect(jobSpecOf({ ...least, redundancy: 5, minimumNodes: 9, digestInterval: 1 })).toMatchObject({
       minimumNodes: 9,
       digestInterval: 1,
     });
     expect(jobSpecOf({ ...least, localSteps: 1 }).digestInterval).toBe(1);
+  });
+
+  test('for a model in the store has its digest interval, at most a task’s steps, unless told otherwise', async () => {
+    const store = memoryBlobStore();
+    const optimizer = { kind: 'sgd', learningRate: 0.1 } as const;
+    const built = await buildModel({ family: 'softmax', input: [4], classes: 3, batchSize: 512, evaluationBatch: 8, optimizer });
+    for (const { bytes } of built.objects) await store.put(bytes, 'dag-cbor');
+    const settings: JobSettings = { ...least, model: built.cid, localSteps: 100 };
+    const { digestInterval } = await jobSpecFor(settings, store);
+    expect(digestInterval).toBe(await digestIntervalOf(built.cid, reader(store)));
+    expect(digestInterval).toBeLessThan(100);
+    expect((await jobSpecFor({ ...settings, localSteps: 2 }, store)).digestInterval).toBe(2);
+    expect((await jobSpecFor({ ...settings, digestInterval: 7 }, store)).digestInterval).toBe(7);
+    await expect(jobSpecFor({ ...settings, model: least.model }, store)).rejects.toMatchObject({ code: 'OBJECT_MISSING' });
   });
 
   test('takes a seed as a number, as a word, or as 32 bytes as they are', () => {
@@ -144,6 +161,23 @@ test('a content id is told from a path, with and without its scheme', () => {
   expect(asCid(model)).toBe(model);
   expect(asCid(`artha://${model}`)).toBe(model);
   expect(asCid('data/train.csv')).toBeNull();
+});
+
+test('a module’s definition need not speak of frozen tensors or generation, and its recipe has defaults', async () => {
+  await writeFile(
+    join(folder, 'own.mjs'),
+    `export const definition = {
+      name: 'own',
+      input: { dtype: 'float32', shape: [2] },
+      target: { dtype: 'float32', shape: [2] },
+      parameters: [{ name: 'scale', shape: [2], initial: 'ones' }],
+      loss: { perRecord: (output, target) => output.sub(target).sum(1), correct: null },
+      apply: ({ scale }, x) => x.mul(scale),
+    };
+    export const training = { batchSize: 4, evaluationBatch: 4, optimizer: { kind: 'sgd', learningRate: 1 }, clipNorm: 1 };`,
+  );
+  const { model } = await buildFrom('own.mjs', folder);
+  expect(model).toMatchObject({ name: 'own', slots: [], frozen: [], frozenValues: null, cache: [], programs: { generate: null } });
 });
 
 test('a model file that cannot be used is refused with its path', async () => {

@@ -67,12 +67,8 @@ export function flopsOf(operation: Operation, types: readonly TensorType[]): num
 
 const total = (types: readonly TensorType[]): number => types.reduce((sum, type) => sum + bytesOf(type), 0);
 
-/**
- * Cost of one run of `program`. With `state` > 0, of one step of a loop whose first outputs become its first inputs. Throws PROGRAM_INVALID for a
- * malformed program.
- */
-export function estimateProgram(program: Program, state = 0): ProgramCost {
-  checkProgram(program);
+/** `estimateProgram` without the check, for programs that were checked or come from `resizeProgram`. */
+export function costOf(program: Program, state = 0): ProgramCost {
   const types = valueTypes(program);
   const schedule = scheduleProgram(program, state);
   let flops = 0;
@@ -94,6 +90,15 @@ export function estimateProgram(program: Program, state = 0): ProgramCost {
     outputBytes: total(program.outputs.map(({ value }) => types[value] as TensorType)),
     peakBytes: schedule.peakBytes,
   };
+}
+
+/**
+ * Cost of one run of `program`. With `state` > 0, of one step of a loop whose first outputs become its first inputs. Throws PROGRAM_INVALID for a
+ * malformed program.
+ */
+export function estimateProgram(program: Program, state = 0): ProgramCost {
+  checkProgram(program);
+  return costOf(program, state);
 }
 
 /** The most that a program may cost. */

@@ -9,7 +9,7 @@ export { checkInputs } from './reference/inputs.ts';
 export { executeOperation, referenceExecutor, runOperations } from './reference/executor.ts';
 export * from './digest.ts';
 export * from './dispute-trace.ts';
-export { checkCost, type CostLimits, defaultCostLimits, estimateProgram, flopsOf, type ProgramCost } from './cost.ts';
+export { checkCost, type CostLimits, costOf, defaultCostLimits, estimateProgram, flopsOf, type ProgramCost } from './cost.ts';
 export * from './optimize/index.ts';
 export type { KernelBackend, KernelMemory } from './compiler/backend.ts';
 export { type CompiledExecutor, createExecutor, isCompiled } from './compiler/executor.ts';

@@ -10,6 +10,7 @@ import {
   randomProgram,
   referenceExecutor,
   rematerialise,
+  reorder,
   scalarTensor,
   type Tensor,
   type TensorType,
@@ -138,6 +139,28 @@ describe('constant folding', () => {
     const { program: folded } = optimizeProgram(program, { memoryLimitBytes: null });
     expect(folded.operations.length).toBeGreaterThan(15_000);
     expect(folded.operations.length).toBeLessThan(20_000);
+  });
+});
+
+describe('the order of operations', () => {
+  it('lets weight gradients follow the layer that they belong to', () => {
+    // x · w for each of many layers, then the gradients, all of which are products made at the end.
+    const builder = new ProgramBuilder('late');
+    const x = builder.input({ name: 'x', dtype: 'float32', shape: [100, 1, 4] });
+    const rows = Array.from({ length: 20 }, (_, i) => {
+      const weight = builder.input({ name: `w${i}`, dtype: 'float32', shape: [1, 4, 4] });
+      return builder.apply('dot', {}, x, weight);
+    });
+    const columns = rows.map((row) => builder.apply('reshape', { shape: [4, 1, 100] }, row));
+    const gradients = columns.map((column) => builder.apply('dot', {}, column, builder.apply('reshape', { shape: [1, 4, 100] }, column)));
+    const program = builder.finish(gradients.map((value, i) => ({ name: `g${i}`, value })));
+    const ordered = reorder(program);
+    checkProgram(ordered.program);
+    expect(estimateProgram(ordered.program).peakBytes).toBeLessThan(estimateProgram(program).peakBytes / 3);
+    expect([...ordered.origin].sort((a, b) => a - b)).toEqual(program.operations.map((_, index) => index));
+    const random = seeded(8);
+    const inputs = program.inputs.map(({ dtype, shape }) => randomTensor(dtype, shape, random, true));
+    expect(outcome(ordered.program, inputs)).toEqual(outcome(program, inputs));
   });
 });
 

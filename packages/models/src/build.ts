@@ -4,7 +4,14 @@ import { encodeProgram, type NamedType, type Program, traceProgram } from '@must
 import { type CidText, cidOfBytes, MusterError } from '@muster/protocol';
 import { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 import { checkAugment } from './augment.ts';
-import { type GenerationDefinition, type ModelDefinition, type ParameterDefinition, unexpected, uniformLimit } from './definition.ts';
+import {
+  type GenerationDefinition,
+  type ModelDefinition,
+  type ParameterDefinition,
+  typesOf,
+  unexpected,
+  uniformLimit,
+} from './definition.ts';
 import { definitionOf } from './families.ts';
 import {
   checkModel,
@@ -103,9 +110,6 @@ function tracedGeneration(
     return [...next.cache, next.logits];
   };
 }
-
-const typesOf = (definitions: readonly ParameterDefinition[]): NamedType[] =>
-  definitions.map(({ name, shape }) => ({ name, dtype: 'float32', shape: [...shape] }));
 
 /**
  * The model that `definition` trained as `given` describes. The same arguments give the same content ids.

@@ -76,10 +76,17 @@ export interface ModelDefinition {
   /** The stored tensor set of the frozen tensors, in order; null where there are none. */
   readonly frozenValues: CidText | null;
   readonly loss: LossDefinition;
+  /** Kernels [inputs, outputs] whose layer adds the product of low-rank factors `….down` and `….up` where it is given them. */
+  readonly lowRank?: readonly string[];
   /** Null for a model that does not generate. */
   readonly generation: GenerationDefinition | null;
   /** Output [batch, …] for `x` [batch, …input shape]; `parameters`, trained and frozen, by name. */
   apply(parameters: Readonly<Record<string, JaxArray>>, x: JaxArray, context: ApplyContext): JaxArray;
+}
+
+/** Names and types of `definitions`. */
+export function typesOf(definitions: readonly ParameterDefinition[]): NamedType[] {
+  return definitions.map(({ name, shape }) => ({ name, dtype: 'float32', shape: [...shape] }));
 }
 
 /** Half-width of the uniform distribution of a `heUniform` or `glorotUniform` parameter. Throws MODEL_INVALID where fans are undefined. */

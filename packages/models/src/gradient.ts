@@ -1,19 +1,13 @@
 /** Loss and gradients of a model as a program of their own, for whoever compares them with another implementation. */
-import { type Array as JaxArray, numpy as np, valueAndGrad } from '@jax-js/jax';
+import type { Array as JaxArray } from '@jax-js/jax';
 import { type NamedType, type Program, traceProgram } from '@muster/engine';
-import type { ModelDefinition, ParameterDefinition } from './definition.ts';
-
-const typesOf = (definitions: readonly ParameterDefinition[]): NamedType[] =>
-  definitions.map(({ name, shape }) => ({ name, dtype: 'float32', shape: [...shape] }));
-
-function byName(types: readonly NamedType[], arrays: readonly JaxArray[]): Record<string, JaxArray> {
-  return Object.fromEntries(types.map((type, index) => [type.name, arrays[index] as JaxArray]));
-}
+import { type ModelDefinition, typesOf } from './definition.ts';
+import { lossAndGradients } from './train-step.ts';
 
 /**
- * Inputs: parameters, frozen tensors, `x`, `y` (both [batchSize, …]) and, with dropout in use, `key` uint32[2]; outputs: `loss`, the mean
- * over the records, then `gradient.…` of every parameter. The program of `trainStep` without its optimizer. Without dropout
- * (`training` false) there is no key. Throws as `traceProgram`.
+ * The program of `trainStep` up to its gradients, in one micro-batch and without augmentation. Inputs: parameters, frozen tensors, `x`,
+ * `y` (both [batchSize, …]) and, if `training`, the step's `key` uint32[2], without which there is no dropout. Outputs: `loss`, the mean
+ * over the records, then `gradient.…` of every parameter. Throws as `traceProgram`.
  */
 export function gradientProgram(definition: ModelDefinition, batchSize: number, training = false): Program {
   const parameters = typesOf(definition.parameters);
@@ -27,13 +21,17 @@ export function gradientProgram(definition: ModelDefinition, batchSize: number, 
     { name: 'y', dtype: definition.target.dtype, shape: [batchSize, ...definition.target.shape] },
     ...(training ? [{ name: 'key', dtype: 'uint32', shape: [2] } as const] : []),
   ];
-  const gradients = (...arrays: JaxArray[]): JaxArray[] => {
-    const fixed = byName(frozen, arrays.slice(count));
+  const traced = (...arrays: JaxArray[]): JaxArray[] => {
     const [x, y, key = null] = arrays.slice(given) as [JaxArray, JaxArray, JaxArray?];
-    const meanLoss = (trained: Record<string, JaxArray>): JaxArray =>
-      np.mean(definition.loss.perRecord(definition.apply({ ...trained, ...fixed }, x, { key }), y));
-    const [loss, slopes] = valueAndGrad(meanLoss)(byName(parameters, arrays));
-    return [loss, ...parameters.map(({ name }) => slopes[name] as JaxArray)];
+    const plain = { accumulation: 1, augment: null };
+    const fixed = arrays.slice(count, given);
+    const { loss, gradients } = lossAndGradients(
+      definition,
+      plain,
+      { parameters, frozen },
+      { trained: arrays.slice(0, count), fixed, x, y, key },
+    );
+    return [loss, ...gradients];
   };
-  return traceProgram(`${definition.name}.gradient`, gradients, inputs, ['loss', ...parameters.map(({ name }) => `gradient.${name}`)]);
+  return traceProgram(`${definition.name}.gradient`, traced, inputs, ['loss', ...parameters.map(({ name }) => `gradient.${name}`)]);
 }

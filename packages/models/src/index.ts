@@ -1,3 +1,4 @@
+export { adaptedDefinition, type AdapterOptions, adapterSchema, type AdapterSpec, mergeProgram } from './adapters.ts';
 export { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 export { type AugmentSpec, augmentSchema } from './augment.ts';
 export { buildModel, buildModelFromDefinition, type BuiltModel } from './build.ts';
@@ -12,13 +13,9 @@ export {
   uniformLimit,
 } from './definition.ts';
 export { dropout } from './dropout.ts';
-export { definitionOf } from './families.ts';
-export { cnnDefinition } from './families/cnn.ts';
-export { denseDefinition, type DenseOptions } from './families/dense.ts';
-export { gptDefinition } from './families/gpt.ts';
-export { lenetDefinition } from './families/lenet.ts';
-export type { CnnOptions, GptOptions, LenetOptions, ResnetOptions } from './families/options.ts';
-export { resnetDefinition } from './families/resnet.ts';
+export { estimateModel, gptOfSize, type ModelEstimate, parameterCount, parseParameters, type StepMemory } from './estimate.ts';
+export * from './families.ts';
+export { generateTokens, generationLimit, Generator, type RandomWords, Sampler, type SamplingOptions } from './generation.ts';
 export { gradientProgram } from './gradient.ts';
 export { delegatedKeys, initialKeys, initialTree, partialInit, seedTreeFanout } from './initialization.ts';
 export { crossEntropy, meanSquaredError, tokenCrossEntropy } from './losses.ts';
@@ -73,3 +70,4 @@ export {
   type Tokenizer,
   type TokenizerObject,
 } from './tokenizer.ts';
+export { onnxOperatorSet, programToOnnx } from './onnx.ts';

@@ -1,8 +1,9 @@
 /** The model specification: plain JSON that names a family, its sizes, and how it is trained. */
 import { finite, type Infer, integer, list, literal, MusterError, nullable, type Schema, struct, variant } from '@muster/protocol';
+import { adapterSchema, type AdapterSpec } from './adapters.ts';
 import { type AugmentSpec, augmentSchema } from './augment.ts';
 import { withDefaults } from './defaults.ts';
-import { cnnFields, gptFields, lenetFields, resnetFields } from './families/options.ts';
+import { cnnFields, gptDefaults, gptFields, lenetFields, mambaDefaults, mambaFields, resnetFields } from './families/options.ts';
 import { type OptimizerSpec, optimizerSchema } from './optimizers.ts';
 import { type ScheduleSpec, scheduleSchema } from './schedules.ts';
 
@@ -28,21 +29,26 @@ const training = {
 };
 const trainingDefaults = { schedule: { kind: 'constant' }, clipNorm: null, accumulation: 1, augment: null } as const;
 
+/** What every family has besides its own fields. */
+const common = { ...training, /** Trains low-rank adapters on the model instead of the model itself. */ adapter: nullable(adapterSchema) };
+const commonDefaults = { ...trainingDefaults, adapter: null } as const;
+
 /**
  * Decoder of a specification. `input` is the shape of one record, which dense families flatten; `hidden` lists the widths of hidden
  * layers. The other families' fields are in `families/options.ts`.
  */
 export const modelSpecSchema = withDefaults(
   variant('family', {
-    softmax: struct({ family: literal('softmax'), input, classes, ...training }),
-    mlp: struct({ family: literal('mlp'), input, classes, hidden, ...training }),
-    cnn: struct({ family: literal('cnn'), ...cnnFields, ...training }),
-    lenet: struct({ family: literal('lenet'), ...lenetFields, ...training }),
-    resnet: struct({ family: literal('resnet'), ...resnetFields, ...training }),
-    gpt: struct({ family: literal('gpt'), ...gptFields, ...training }),
-    regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...training }),
+    softmax: struct({ family: literal('softmax'), input, classes, ...common }),
+    mlp: struct({ family: literal('mlp'), input, classes, hidden, ...common }),
+    cnn: struct({ family: literal('cnn'), ...cnnFields, ...common }),
+    lenet: struct({ family: literal('lenet'), ...lenetFields, ...common }),
+    resnet: struct({ family: literal('resnet'), ...resnetFields, ...common }),
+    gpt: withDefaults(struct({ family: literal('gpt'), ...gptFields, ...common }), gptDefaults),
+    mamba: withDefaults(struct({ family: literal('mamba'), ...mambaFields, ...common }), mambaDefaults),
+    regression: struct({ family: literal('regression'), input, outputs: integer(1, 65_536), hidden, ...common }),
   }),
-  trainingDefaults,
+  commonDefaults,
 );
 /** A specification, decoded. */
 export type CompleteModelSpec = Infer<typeof modelSpecSchema>;
@@ -63,7 +69,8 @@ export interface TrainingSpec {
 }
 /** A specification as an organizer writes it. */
 export type ModelSpec = WithTraining<CompleteModelSpec>;
-type WithTraining<T> = T extends unknown ? Omit<T, keyof TrainingSpec> & TrainingSpec : never;
+type Common = TrainingSpec & { readonly adapter?: AdapterSpec | null };
+type WithTraining<T> = T extends unknown ? Omit<T, keyof Common> & Common : never;
 
 function decoded<T>(schema: Schema<T>, value: unknown): T {
   try {

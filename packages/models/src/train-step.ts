@@ -31,16 +31,25 @@ function clipped(gradients: readonly JaxArray[], clipNorm: number): JaxArray[] {
   return gradients.map((gradient) => gradient.mul(share.ref));
 }
 
+/** What a loss is computed from. Without a key there is no dropout; augmentation needs one. */
+export interface LossInputs {
+  readonly trained: readonly JaxArray[];
+  readonly fixed: readonly JaxArray[];
+  readonly x: JaxArray;
+  readonly y: JaxArray;
+  readonly key: JaxArray | null;
+}
+
 /**
  * Mean loss of a batch and its gradients in parameter order; all arrays are borrowed. Micro-batch m of n holds records
  * m · batch/n …; its dropout draws from key 2m, its augmentation from key 2m + 1 of the step's. Losses and gradients of the
  * micro-batches are added in ascending order and divided by n.
  */
-function lossAndGradients(
+export function lossAndGradients(
   definition: ModelDefinition,
   { accumulation, augment: augmentation }: Pick<CompleteTraining, 'accumulation' | 'augment'>,
   { parameters, frozen }: Pick<ModelHeader, 'parameters' | 'frozen'>,
-  given: { readonly trained: readonly JaxArray[]; readonly fixed: readonly JaxArray[]; x: JaxArray; y: JaxArray; key: JaxArray },
+  given: LossInputs,
 ): { readonly loss: JaxArray; readonly gradients: readonly JaxArray[] } {
   const size = (given.x.shape[0] as number) / accumulation;
   const part = (array: JaxArray, m: number): JaxArray => (accumulation === 1 ? array.ref : array.ref.slice([m * size, (m + 1) * size]));
@@ -48,8 +57,8 @@ function lossAndGradients(
   let sums: readonly JaxArray[] = [];
   for (let m = 0; m < accumulation; m++) {
     const images = part(given.x, m);
-    const x = augmentation === null ? images : augment(augmentation, images, keyAt(given.key, 2 * m + 1));
-    const context = { key: keyAt(given.key, 2 * m) };
+    const x = augmentation === null || given.key === null ? images : augment(augmentation, images, keyAt(given.key, 2 * m + 1));
+    const context = { key: given.key === null ? null : keyAt(given.key, 2 * m) };
     const meanLoss = (trained: Record<string, JaxArray>): JaxArray => {
       const output = definition.apply({ ...trained, ...byName(frozen, refsOf(given.fixed)) }, x, context);
       return np.mean(definition.loss.perRecord(output, part(given.y, m)));

@@ -89,6 +89,7 @@ describe('buildModel', () => {
       clipNorm: null,
       accumulation: 1,
       augment: null,
+      adapter: null,
     });
     expect(decodeModelSpec(complete)).toEqual(complete);
   });

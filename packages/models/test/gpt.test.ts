@@ -1,6 +1,13 @@
 import type { Tensor } from '@muster/engine';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { buildModelFromDefinition, type BuiltModel, gptDefinition, type GptOptions, gradientProgram } from '@muster/models';
+import {
+  buildModelFromDefinition,
+  type BuiltModel,
+  decodeModelSpec,
+  gptDefinition,
+  type GptOptions,
+  gradientProgram,
+} from '@muster/models';
 import { bitsOf, countingTokens, drawn, expectSameBits, expectSlopes, initialOf, int32, runFast, trainOn } from './family-fixtures.ts';
 import { uniforms } from './fixtures.ts';
 
@@ -119,4 +126,13 @@ test('the nanoGPT recipe takes fewer than 950 operations besides its optimizer, 
   // The largest value is one layer's attention scores: nothing is broadcast beyond them.
   const sizes = program.operations.flatMap(({ outputs }) => outputs.map(({ shape }) => shape.reduce((total, extent) => total * extent, 1)));
   expect(Math.max(...sizes)).toBe(12 * 64 * 4 * 128);
+});
+
+test('heads must divide the width', () => {
+  expect(() => gptDefinition({ ...tiny, heads: 3 })).toThrow(/heads: 3 does not divide 8/);
+});
+
+test("a specification may leave out nanoGPT's choices", () => {
+  const spec = { family: 'gpt', vocabulary: 7, context: 6, layers: 2, heads: 2, width: 8, ...training };
+  expect(decodeModelSpec(spec)).toMatchObject({ ...tiny, generationBatch: 1 });
 });

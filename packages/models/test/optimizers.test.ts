@@ -97,9 +97,10 @@ describe('an optimizer step', () => {
   });
 });
 
+const read = (kind: object): CompleteOptimizer => optimizerSchema({ learningRate: 0.1, ...kind }, 'optimizer');
+
 describe('the optimizer of a specification', () => {
   test('has PyTorch’s defaults for what is missing', () => {
-    const read = (kind: object): CompleteOptimizer => optimizerSchema({ learningRate: 0.1, ...kind }, 'optimizer');
     expect(read({ kind: 'sgd' })).toEqual({ kind: 'sgd', learningRate: 0.1, weightDecay: 0, decayed: 'all' });
     expect(read({ kind: 'adamw', ...moments })).toMatchObject({ weightDecay: 0.01, decayed: 'matrices' });
     expect(read({ kind: 'adamw', ...moments, weightDecay: 0, decayed: 'all' })).toMatchObject({ weightDecay: 0, decayed: 'all' });

@@ -28,6 +28,7 @@ import {
 } from '@muster/protocol';
 import {
   type AggregatePrograms,
+  digestIntervalFor,
   evaluateModel,
   executeTask,
   type ComputedTask,
@@ -160,6 +161,12 @@ export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Exe
         : evaluation;
     },
   };
+}
+
+/** Steps between two state digests that suit the model `cid` (docs/spec/08-jobs.md). Throws OBJECT_MISSING and decoding errors. */
+export async function digestIntervalOf(cid: CidText, read: ReadBlock): Promise<number> {
+  const { parameters, slots, programs } = decodeModel(await read(cid));
+  return digestIntervalFor([...parameters, ...slots], decodeProgram(await read(programs.trainStep)));
 }
 
 /** The material of the chain's jobs, each loaded once and only if its spec says what the chain says. */

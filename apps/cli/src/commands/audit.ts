@@ -79,14 +79,14 @@ function finish(output: Output, result: AuditResult): boolean {
   return result.ok;
 }
 
-interface OpenedChain {
+export interface OpenedChain {
   readonly chain: ChainReader;
   readonly report: ChainReport;
   close(): Promise<void>;
 }
 
 /** The chain of a home, as executing its recorded blocks again gives it. Throws AUDIT_FAILED where the record says anything else. */
-async function openChain(paths: HomePaths, output: Output): Promise<OpenedChain> {
+export async function openChain(paths: HomePaths, output: Output): Promise<OpenedChain> {
   const { chainId, contracts, accounts } = await requireNetwork(paths);
   let bar = output.progress('chain', 1);
   let started = false;

@@ -1,15 +1,14 @@
 /**
- * `muster data …` and `muster model …`: what goes into the store before a job.
+ * `muster data …`: data sets that go into the store before a job.
  */
 import { resolve } from 'node:path';
 import { type DataFormat, type ImportOptions, installFastSha256, openFolderStore } from '@muster/adapters';
 import { decodeManifest, type TextOptions } from '@muster/data';
-import { decodeProgram } from '@muster/engine';
-import { characterTokenizer, decodeModel, huggingFaceTokenizer, maxTokenizerBytes } from '@muster/models';
-import { type CidText, MusterError, parseCid } from '@muster/protocol';
+import { characterTokenizer, huggingFaceTokenizer, maxTokenizerBytes } from '@muster/models';
+import { MusterError, parseCid } from '@muster/protocol';
 import { reader } from '@muster/roles';
 import { readBytes } from '../files.ts';
-import { buildFrom, storeDataset, storeModel } from '../jobs.ts';
+import { storeDataset } from '../jobs.ts';
 import type { Context } from './context.ts';
 
 export interface DataImportFlags {
@@ -82,35 +81,3 @@ export async function dataShow({ paths, output }: Context, cid: string): Promise
   for (const split of shown) output.line(`  ${split.name.padEnd(6)}  ${split.records} records, ${split.bytes} bytes`);
   output.event('data.shown', { dataset: cid, name, record, splits: shown }, null);
 }
-
-export async function modelBuild({ paths, output }: Context, file: string): Promise<void> {
-  installFastSha256();
-  const built = await buildFrom(file, process.cwd());
-  const store = await openFolderStore(paths.store);
-  const cid = await storeModel(built, (bytes, codec) => store.put(bytes, codec));
-  const parameters = parameterCount(built.model.parameters);
-  output.event(
-    'model.built',
-    { model: cid, name: built.model.name, parameters },
-    `model ${cid}\n  "${built.model.name}", ${parameters} parameters`,
-  );
-}
-
-export async function modelShow({ paths, output }: Context, text: string): Promise<void> {
-  const cid: CidText = parseCid(text);
-  const read = reader(await openFolderStore(paths.store));
-  const model = decodeModel(await read(cid));
-  output.line(`model "${model.name}", ${parameterCount(model.parameters)} parameters`);
-  for (const { name, dtype, shape } of model.parameters) output.line(`  ${name.padEnd(20)} ${dtype}[${shape.join(' × ')}]`);
-  const programs: Record<string, { readonly program: CidText; readonly operations: number }> = {};
-  for (const [role, program] of Object.entries(model.programs)) {
-    if (program === null) continue;
-    const { operations } = decodeProgram(await read(program));
-    programs[role] = { program, operations: operations.length };
-    output.line(`  ${role.padEnd(10)} ${String(operations.length).padStart(5)} operations  ${program}`);
-  }
-  output.event('model.shown', { model: cid, name: model.name, parameters: model.parameters, programs }, null);
-}
-
-const parameterCount = (parameters: readonly { readonly shape: readonly number[] }[]): number =>
-  parameters.reduce((sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1), 0);

@@ -15,7 +15,7 @@ import { buildModel, type ModelSpec } from '@muster/models';
 import { type CidText, type JobId, MusterError } from '@muster/protocol';
 import { ChainHistory } from '@muster/roles';
 import { chainUrl, homePaths, type HomePaths } from '../home.ts';
-import { jobSpecOf, storeDataset, storeModel, submitJob } from '../jobs.ts';
+import { jobSpecFor, storeDataset, storeModel, submitJob } from '../jobs.ts';
 import { startNetwork, type RunningNetwork } from '../network.ts';
 import { ether, percent, shortId } from '../output.ts';
 import { stopOnSignals } from '../runtime.ts';
@@ -247,7 +247,7 @@ async function findOrSubmit(
     context.output.line('  going on with the job that was interrupted here');
     return open.submitted.job;
   }
-  const spec = jobSpecOf({
+  const settings = {
     name: `demo ${plan.model}`,
     model,
     dataset,
@@ -259,7 +259,8 @@ async function findOrSubmit(
     commitTimeoutMs: 30_000,
     revealTimeoutMs: 20_000,
     split,
-  });
+  };
+  const spec = await jobSpecFor(settings, client.blobs);
   const { coordinator, validator } = network.accounts;
   return await submitJob({ spec, blobs: client.blobs, chain, coordinator, validator, budgetWei: weiOf(budgetEther) });
 }

@@ -4,7 +4,7 @@
 import { dirname, resolve } from 'node:path';
 import { installFastSha256 } from '@muster/adapters';
 import { type CidText, type JobId, MusterError } from '@muster/protocol';
-import { asCid, buildFrom, jobSpecOf, readJson, storeDataset, storeModel, submitJob } from '../jobs.ts';
+import { asCid, buildFrom, jobSpecFor, readJson, storeDataset, storeModel, submitJob } from '../jobs.ts';
 import { percent, shortId } from '../output.ts';
 import { connectOrganizer, type Context } from './context.ts';
 
@@ -68,7 +68,7 @@ export async function jobSubmit(context: Context, file: string): Promise<void> {
   const modelCid = typeof job.model === 'string' ? asCid(job.model) : null;
   const model = modelCid ?? (await storeModel(await buildFrom(job.model, folder), put));
   const dataset = asCid(job.dataset) ?? (await storeDataset(resolve(folder, job.dataset), {}, 1, put, output)).cid;
-  const spec = jobSpecOf({ ...job.settings, name: job.name, seed: job.seed, model, dataset });
+  const spec = await jobSpecFor({ ...job.settings, name: job.name, seed: job.seed, model, dataset }, client.blobs);
   const id = await submitJob({
     spec,
     blobs: client.blobs,

@@ -49,11 +49,19 @@ export function nativeKernels(): NativeKernels {
 /** Largest memory of one program: what an ArrayBuffer can hold. */
 const maxBytes = 2 ** 36;
 
+/** Programs with less memory run on one thread: meeting after every kernel costs them more than they gain. */
+const leastThreadedBytes = 1 << 20;
+
 /**
- * An executor on native kernels. `instructionSet` defaults to the best one; `threads` (1 to 64) run every kernel together.
+ * An executor on native kernels. `instructionSet` defaults to the best one; `threads` (1 to 64) run every kernel together in programs
+ * whose memory has at least `leastBytes` (1 MiB).
  * Throws EXECUTOR_UNAVAILABLE where there is no addon or no such instruction set.
  */
-export function createNativeExecutor(options: { readonly instructionSet?: string; readonly threads: number }): CompiledExecutor {
+export function createNativeExecutor(options: {
+  readonly instructionSet?: string;
+  readonly threads: number;
+  readonly leastBytes?: number;
+}): CompiledExecutor {
   const addon = load();
   if (typeof addon === 'string') throw new MusterError('EXECUTOR_UNAVAILABLE', `no native kernels: ${addon}`, { capability: 'native' });
   const sets = addon.features();
@@ -63,14 +71,15 @@ export function createNativeExecutor(options: { readonly instructionSet?: string
       capability: instructionSet,
     });
   }
-  const { threads } = options;
+  const { threads, leastBytes = leastThreadedBytes } = options;
   const backend: KernelBackend = {
     name: threads === 1 ? `native-${instructionSet}` : `native-${instructionSet}-${threads}-threads`,
     start: 64,
     maxBytes,
     allocate(bytes) {
       const buffer = addon.allocate(bytes);
-      return { buffer, run: (tape, count) => addon.run(instructionSet, buffer, tape, count, threads), dispose() {} };
+      const used = bytes < leastBytes ? 1 : threads;
+      return { buffer, run: (tape, count) => addon.run(instructionSet, buffer, tape, count, used), threads: () => used, dispose() {} };
     },
   };
   return createExecutor(backend);

@@ -2,11 +2,11 @@
 import { Worker } from 'node:worker_threads';
 import { type CompiledExecutor, createThreadedExecutor } from '@muster/engine';
 
-/** Programs below this stay on one thread: starting a worker costs more than they would gain. */
-const leastBytes = 1 << 20;
-
-/** An executor on `threads` (2 to 64) threads of WebAssembly. Throws INTERNAL where memory cannot be shared. */
-export function createWasmThreadsExecutor(threads: number): CompiledExecutor {
+/**
+ * An executor on `threads` (2 to 64) threads of WebAssembly. Programs with less memory than `leastBytes` stay on one: starting a worker
+ * costs more than they would gain. Throws INTERNAL where memory cannot be shared.
+ */
+export function createWasmThreadsExecutor(threads: number, leastBytes = 1 << 20): CompiledExecutor {
   return createThreadedExecutor({
     threads,
     leastBytes,

@@ -12,6 +12,8 @@ export interface KernelMemory {
    * or −1.
    */
   run(tape: number, count: number): number;
+  /** Threads that would take part in a run now, the calling one counted. */
+  threads(): number;
   dispose(): void;
 }
 

@@ -111,11 +111,15 @@ export class Machine {
     });
     const states = this.#plan.inputs.slice(0, this.#state);
     const roots = states.flatMap((view, index): TapeEntry[] => {
-      const leaves = addressWords(this.#leavesAddress);
+      const nodes = addressWords(this.#leavesAddress);
       const root = addressWords(this.#rootsAddress + hashBytes * index);
+      const leaves = Math.ceil(bytesOf(view) / leafBytes);
+      // The lower levels are hashed where their leaves are, by all threads; one thread does the rest.
+      const level = leaves > 64 ? 5 : 0;
+      const count = addressWords(Math.ceil(leaves / 2 ** level));
       return [
-        { kernel: 'sha256_leaves', words: [...addressOf(view), ...addressWords(bytesOf(view)), ...leaves] },
-        { kernel: 'sha256_tree', words: [...leaves, Math.ceil(bytesOf(view) / leafBytes), ...root] },
+        { kernel: 'sha256_leaves', words: [...addressOf(view), ...addressWords(bytesOf(view)), ...nodes, level] },
+        { kernel: 'sha256_tree', words: [...nodes, ...count, ...root] },
       ];
     });
     return {

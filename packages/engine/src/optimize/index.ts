@@ -6,6 +6,7 @@ import { checkProgram } from '../check.ts';
 import type { Program } from '../program.ts';
 import { foldConstants } from './fold.ts';
 import { rematerialise } from './rematerialise.ts';
+import { reorder } from './reorder.ts';
 import { chain, type Rewritten } from './rewrite.ts';
 
 export interface OptimizeOptions {
@@ -16,7 +17,7 @@ export interface OptimizeOptions {
 }
 
 /**
- * `program` with constants folded and, where it would not fit, values computed again instead of kept. `origin` names for every operation of the
+ * `program` with constants folded, operations in an order that frees memory early and, where it would not fit, values computed again instead of kept. `origin` names for every operation of the
  * result the operation of `program` that it computes (several may share one). The result faults if and only if `program` does, and the
  * operation that `origin` names then faults in `program` too; the first one in program order is found by running `program` itself.
  * Throws PROGRAM_INVALID.
@@ -24,10 +25,15 @@ export interface OptimizeOptions {
 export function optimizeProgram(program: Program, { memoryLimitBytes, state = 0 }: OptimizeOptions): Rewritten {
   checkProgram(program);
   const folded = foldConstants(program);
-  return memoryLimitBytes === null ? folded : chain(folded, rematerialise(folded.program, memoryLimitBytes, state));
+  const ordered = chain(folded, reorder(folded.program));
+  return memoryLimitBytes === null ? ordered : chain(ordered, rematerialise(ordered.program, memoryLimitBytes, state));
 }
 
 export { foldConstants } from './fold.ts';
 export { rematerialise } from './rematerialise.ts';
+export { reorder } from './reorder.ts';
+export { resizeProgram, type Sized, type Sizes } from './resize.ts';
+export { callSamples, type CallSample } from './samples.ts';
+export { type MachineSpeed, predictSeconds, productExtents } from './timing.ts';
 export type { Rewritten } from './rewrite.ts';
 export { bytesOf, type Call, type CallKind, modeOf, type Schedule, scheduleProgram } from './schedule.ts';

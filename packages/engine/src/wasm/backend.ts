@@ -40,6 +40,7 @@ const wasmBackend: KernelBackend = {
     return {
       buffer: memory.buffer,
       run: (tape, count) => exports.run(tape, count, scratch),
+      threads: () => 1,
       dispose() {},
     };
   },

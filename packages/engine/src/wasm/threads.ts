@@ -43,6 +43,7 @@ const stackBytes = pageBytes;
 const syncBytes = 64;
 const stopWord = 4;
 const jobWord = 3;
+const readyWord = 5;
 
 /** The life of a thread: returns when it is told to stop. Call it in a worker: it blocks. */
 export function serveThread({ module, memory, sync, scratch, stack }: ThreadStart): void {
@@ -89,6 +90,7 @@ export function createThreadedExecutor({ threads, spawn, leastBytes }: ThreadOpt
       return {
         buffer: memory.buffer,
         run: (tape, count) => exports.run(tape, count, scratch, sync, used),
+        threads: () => Math.min(used, 1 + Atomics.load(new Int32Array(memory.buffer, sync, syncBytes / 4), readyWord)),
         dispose() {
           const words = new Int32Array(memory.buffer, sync, syncBytes / 4);
           Atomics.store(words, stopWord, 1);

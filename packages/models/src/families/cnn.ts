@@ -3,7 +3,7 @@ import { lax, nn, numpy as np } from '@jax-js/jax';
 import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
-import { flat, take } from './layers.ts';
+import { flat, linearKernels, take } from './layers.ts';
 import type { CnnOptions } from './options.ts';
 
 /**
@@ -17,20 +17,22 @@ export function cnnDefinition(spec: CnnOptions): ModelDefinition {
   const features = halved(height) * halved(width) * (depths.at(-1) as number);
   const widths = [features, ...spec.hidden, spec.classes];
   const k = spec.kernelSize;
+  const parameters: ParameterDefinition[] = [
+    ...spec.channels.flatMap((outputs, i): ParameterDefinition[] => [
+      { name: `conv${i + 1}.kernel`, shape: [outputs, depths[i] as number, k, k], initial: 'heUniform' },
+      { name: `conv${i + 1}.bias`, shape: [outputs], initial: 'zeros' },
+    ]),
+    ...denseParameters(widths),
+  ];
   return {
     name: 'cnn',
     input: { dtype: 'float32', shape: spec.input },
     target: { dtype: 'int32', shape: [] },
-    parameters: [
-      ...spec.channels.flatMap((outputs, i): ParameterDefinition[] => [
-        { name: `conv${i + 1}.kernel`, shape: [outputs, depths[i] as number, k, k], initial: 'heUniform' },
-        { name: `conv${i + 1}.bias`, shape: [outputs], initial: 'zeros' },
-      ]),
-      ...denseParameters(widths),
-    ],
+    parameters,
     frozen: [],
     frozenValues: null,
     generation: null,
+    lowRank: linearKernels(parameters),
     loss: crossEntropy,
     apply(parameters, x) {
       let value = np.transpose(x, [0, 3, 1, 2]);

@@ -1,8 +1,8 @@
 /** Dense layers: softmax regression, the multi-layer perceptron and least squares, and the dense end of convolutional models. */
-import { type Array as JaxArray, nn, numpy as np } from '@jax-js/jax';
+import { type Array as JaxArray, nn } from '@jax-js/jax';
 import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { crossEntropy, meanSquaredError } from '../losses.ts';
-import { flat, type Parameters, product, take } from './layers.ts';
+import { flat, linear, linearKernels, type Parameters, product } from './layers.ts';
 
 /** Parameters `dense1.kernel`, `dense1.bias`, … of layers `widths[i] → widths[i + 1]`. The last layer starts at Glorot, others at He. */
 export function denseParameters(widths: readonly number[]): ParameterDefinition[] {
@@ -21,7 +21,7 @@ export function denseLayers(parameters: Parameters, x: JaxArray, layers: number)
   let value = x;
   for (let layer = 1; layer <= layers; layer++) {
     if (layer > 1) value = nn.relu(value);
-    value = np.dot(value, take(parameters, `dense${layer}.kernel`)).add(take(parameters, `dense${layer}.bias`));
+    value = linear(parameters, `dense${layer}`, value);
   }
   return value;
 }
@@ -38,14 +38,16 @@ export interface DenseOptions {
 /** Dense layers with relu between them, named `name`. */
 export function denseDefinition(name: string, { input, hidden, outputs, regression }: DenseOptions): ModelDefinition {
   const widths = [product(input), ...hidden, outputs];
+  const parameters = denseParameters(widths);
   return {
     name,
     input: { dtype: 'float32', shape: input },
     target: regression ? { dtype: 'float32', shape: [outputs] } : { dtype: 'int32', shape: [] },
-    parameters: denseParameters(widths),
+    parameters,
     frozen: [],
     frozenValues: null,
     generation: null,
+    lowRank: linearKernels(parameters),
     loss: regression ? meanSquaredError : crossEntropy,
     apply: (parameters, x) => denseLayers(parameters, flat(x), widths.length - 1),
   };

@@ -10,7 +10,7 @@ import type { NamedType } from '@muster/engine';
 import type { ApplyContext, GenerationDefinition, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
 import { dropout } from '../dropout.ts';
-import { gelu, geluTanh, linear, normalize, normParameters, type Parameters, take } from './layers.ts';
+import { gelu, geluTanh, linear, linearKernels, matrixProduct, normalize, normParameters, type Parameters, take } from './layers.ts';
 import { type GptOptions, mustDivide } from './options.ts';
 
 /** Added to scores that a position must not see. Finite, so that no difference of scores is a NaN; exp of it is 0. */
@@ -48,11 +48,11 @@ function gptParameters(options: GptOptions): ParameterDefinition[] {
 
 /** `queries` [B, heads, Q, d], already scaled, against `keys` and `values` [B, heads, K, d]; `mask` [Q, K] is added. → [B, heads, Q, d]. */
 function attend(queries: JaxArray, keys: JaxArray, values: JaxArray, mask: JaxArray, drop: (weights: JaxArray) => JaxArray): JaxArray {
-  const scores = np.matmul(queries, np.transpose(keys, [0, 1, 3, 2])).add(mask);
+  const scores = matrixProduct(queries, np.transpose(keys, [0, 1, 3, 2])).add(mask);
   const highest = lax.stopGradient(np.max(scores.ref, 3, { keepdims: true }));
   const weights = np.exp(scores.sub(highest));
   const total = weights.ref.sum(3, { keepdims: true });
-  return np.matmul(drop(weights), values).mul(np.reciprocal(total));
+  return matrixProduct(drop(weights), values).mul(np.reciprocal(total));
 }
 
 /** The definition of the GPT that `options` describes, named `gpt`. Inputs int32 [context], targets the next tokens, int32 [context]. */
@@ -136,13 +136,15 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
     return { cache: next, logits: head(parameters, x) };
   };
 
+  const parameters = gptParameters(options);
   return {
     name: 'gpt',
     input: { dtype: 'int32', shape: [context] },
     target: { dtype: 'int32', shape: [context] },
-    parameters: gptParameters(options),
+    parameters,
     frozen: [],
     frozenValues: null,
+    lowRank: linearKernels(parameters),
     loss: tokenCrossEntropy,
     generation: { cache, step },
     apply,

@@ -38,11 +38,35 @@ export function normalize(parameters: Parameters, name: string, x: JaxArray, nor
   return bias === undefined ? scaled : scaled.add(bias);
 }
 
-/** `x` [rows, inputs] times the kernel [inputs, outputs], plus the bias if there is one. */
+/**
+ * `x` [rows, inputs] times the kernel [inputs, outputs], plus the bias if there is one. With factors `….kernel.down` [inputs, r] and
+ * `….kernel.up` [r, outputs] it is x · kernel + (x · down) · up: the low-rank layer of `adapters.ts`.
+ */
 export function linear(parameters: Parameters, name: string, x: JaxArray): JaxArray {
-  const result = np.dot(x, take(parameters, `${name}.kernel`));
-  const bias = parameters[`${name}.bias`];
+  const [down, up, bias] = ['kernel.down', 'kernel.up', 'bias'].map((part) => parameters[`${name}.${part}`]);
+  const adapted = down !== undefined && up !== undefined;
+  const plain = np.dot(adapted ? x.ref : x, take(parameters, `${name}.kernel`));
+  const result = adapted ? plain.add(np.dot(np.dot(x, down), up)) : plain;
   return bias === undefined ? result : result.add(bias);
+}
+
+/** Names of the kernels among `parameters` that `linear` reads. A depthwise convolution's kernel is a matrix too, but not one of them. */
+export function linearKernels(parameters: readonly ParameterDefinition[]): string[] {
+  return parameters.flatMap(({ name, shape }) =>
+    shape.length === 2 && name.endsWith('.kernel') && !name.endsWith('convolution.kernel') ? [name] : [],
+  );
+}
+
+/**
+ * `a` [lead…, m, k] times `b` [lead…, k, n]. Leading axes of extent 1 are left out of the product: its gradient would take them for
+ * summed ones and repeat an operand over m × n × k.
+ */
+export function matrixProduct(a: JaxArray, b: JaxArray): JaxArray {
+  const [lead, rows] = [a.shape.slice(0, -2), a.shape.at(-2) as number];
+  const columns = b.shape.at(-1) as number;
+  const long = lead.filter((extent) => extent !== 1);
+  const result = np.matmul(a.reshape([...long, ...a.shape.slice(-2)]), b.reshape([...long, ...b.shape.slice(-2)]));
+  return result.reshape([...lead, rows, columns]);
 }
 
 /** x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel, 2016). */

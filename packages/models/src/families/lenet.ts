@@ -4,11 +4,11 @@
  * same for a quarter of the work.
  */
 import { type Array as JaxArray, nn } from '@jax-js/jax';
-import type { ModelDefinition } from '../definition.ts';
+import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
 import { channelBias, channelsFirst, convolution, convolutionParameters, maxPool } from './images.ts';
-import { flat } from './layers.ts';
+import { flat, linearKernels } from './layers.ts';
 import { atLeast, type LenetOptions } from './options.ts';
 
 /** What is left of an extent: pooled, 5 × 5 without padding, pooled. */
@@ -19,18 +19,20 @@ export function lenetDefinition({ input, classes }: LenetOptions): ModelDefiniti
   const [height, width, channels] = input as readonly [number, number, number];
   atLeast(12, Math.min(height, width), 'input');
   const widths = [16 * remaining(height) * remaining(width), 120, 84, classes];
+  const parameters: ParameterDefinition[] = [
+    ...convolutionParameters('conv1', channels, 6, 5, true),
+    ...convolutionParameters('conv2', 6, 16, 5, true),
+    ...denseParameters(widths),
+  ];
   return {
     name: 'lenet',
     input: { dtype: 'float32', shape: input },
     target: { dtype: 'int32', shape: [] },
-    parameters: [
-      ...convolutionParameters('conv1', channels, 6, 5, true),
-      ...convolutionParameters('conv2', 6, 16, 5, true),
-      ...denseParameters(widths),
-    ],
+    parameters,
     frozen: [],
     frozenValues: null,
     generation: null,
+    lowRank: linearKernels(parameters),
     loss: crossEntropy,
     apply(parameters, x) {
       const stage = (name: string, image: JaxArray, padding: number): JaxArray =>

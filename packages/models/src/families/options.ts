@@ -49,11 +49,52 @@ export const gptFields = {
   generationBatch: integer(1, 65_536),
 };
 
-const options = { cnn: struct(cnnFields), lenet: struct(lenetFields), resnet: struct(resnetFields), gpt: struct(gptFields) };
+/** What a specification may leave out: nanoGPT's choices. */
+export const gptDefaults = {
+  norm: 'layer',
+  bias: false,
+  tied: true,
+  hiddenMultiple: 4,
+  activation: 'gelu',
+  dropout: 0,
+  generationBatch: 1,
+} as const;
+
+export const mambaFields = {
+  vocabulary,
+  /** Tokens of a record. Generation has no limit. */
+  context: integer(1, 65_536),
+  layers: integer(1, 256),
+  width,
+  /** Width of the inner stream ÷ `width`. */
+  expansion: integer(1, 16),
+  /** Divides the width of the inner stream. */
+  headWidth: integer(1, 4096),
+  /** Numbers of state per channel of the inner stream. */
+  stateWidth: integer(1, 4096),
+  /** Positions that the convolution sees. */
+  convolutionWidth: integer(1, 16),
+  /** Positions computed as one matrix; divides `context`. */
+  chunk: integer(1, 65_536),
+  /** Sequences that `generate` continues side by side. */
+  generationBatch: integer(1, 65_536),
+};
+
+/** What a specification may leave out: the paper's choices. */
+export const mambaDefaults = { expansion: 2, headWidth: 64, stateWidth: 64, convolutionWidth: 4, generationBatch: 1 } as const;
+
+const options = {
+  cnn: struct(cnnFields),
+  lenet: struct(lenetFields),
+  resnet: struct(resnetFields),
+  gpt: struct(gptFields),
+  mamba: struct(mambaFields),
+};
 export type CnnOptions = Infer<typeof options.cnn>;
 export type LenetOptions = Infer<typeof options.lenet>;
 export type ResnetOptions = Infer<typeof options.resnet>;
 export type GptOptions = Infer<typeof options.gpt>;
+export type MambaOptions = Infer<typeof options.mamba>;
 export type Norm = GptOptions['norm'];
 
 /** Throws MODEL_INVALID, naming `field`, unless `part` divides `whole`. */

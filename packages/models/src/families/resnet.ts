@@ -9,7 +9,7 @@ import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
 import { channelsFirst, convolution, convolutionParameters, groupNorm, groupNormParameters } from './images.ts';
-import type { Parameters } from './layers.ts';
+import { linearKernels, type Parameters } from './layers.ts';
 import { mustDivide, type ResnetOptions } from './options.ts';
 
 interface Block {
@@ -68,19 +68,21 @@ export function resnetDefinition({ input, classes, stages, groups }: ResnetOptio
   const blocks = blocksOf(stages);
   const stem = stages[0]?.channels ?? 0;
   const widths = [stages.at(-1)?.channels ?? 0, classes];
+  const parameters: ParameterDefinition[] = [
+    ...convolutionParameters('stem', input[2] ?? 0, stem, 3, false),
+    ...groupNormParameters('norm', stem),
+    ...blocks.flatMap(blockParameters),
+    ...denseParameters(widths),
+  ];
   return {
     name: 'resnet',
     input: { dtype: 'float32', shape: input },
     target: { dtype: 'int32', shape: [] },
-    parameters: [
-      ...convolutionParameters('stem', input[2] ?? 0, stem, 3, false),
-      ...groupNormParameters('norm', stem),
-      ...blocks.flatMap(blockParameters),
-      ...denseParameters(widths),
-    ],
+    parameters,
     frozen: [],
     frozenValues: null,
     generation: null,
+    lowRank: linearKernels(parameters),
     loss: crossEntropy,
     apply(parameters, x) {
       let value = nn.relu(groupNorm(parameters, 'norm', convolution(parameters, 'stem', channelsFirst(x), 1, 1), groups));

@@ -1,0 +1,171 @@
+/**
+ * Mamba-2 as a language model (Dao and Gu, 2024): blocks of a gated state-space layer after a short causal convolution, each behind a
+ * root-mean-square norm, with the token embedding as the head. One group: all heads share the projections B and C.
+ *
+ * Training and evaluation use the chunked form, generation the recurrent one. Initial values as in the authors' code, but the decay
+ * rates, which it draws uniformly from 1 to 16, are drawn log-uniformly from there; the steps' logarithms are drawn between the
+ * same limits, 0.001 and 0.1.
+ */
+import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
+import type { NamedType } from '@muster/engine';
+import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
+import { tokenCrossEntropy } from '../losses.ts';
+import { linear, linearKernels, normalize, normParameters, type Parameters, rootMeanSquareRows, silu, softplus, take } from './layers.ts';
+import { type MambaOptions, mustDivide } from './options.ts';
+import { advance, scanChunks } from './state-space.ts';
+
+interface Sizes {
+  /** Width of the inner stream. */
+  readonly inner: number;
+  readonly heads: number;
+  /** Width of what the convolution sees: the inner stream, B and C. */
+  readonly mixed: number;
+}
+
+function sizesOf({ width, expansion, headWidth, stateWidth }: MambaOptions): Sizes {
+  const inner = width * expansion;
+  mustDivide(headWidth, inner, 'headWidth');
+  return { inner, heads: inner / headWidth, mixed: inner + 2 * stateWidth };
+}
+
+/** log(exp(y) − 1), where softplus is y. */
+const inverseSoftplus = (y: number): number => Math.log(Math.expm1(y));
+
+const within = (limit: number): Initial => ({ kind: 'uniform', low: -limit, high: limit });
+
+function blockParameters(block: string, options: MambaOptions): ParameterDefinition[] {
+  const { width, layers, convolutionWidth } = options;
+  const { inner, heads, mixed } = sizesOf(options);
+  return [
+    ...normParameters(`${block}.norm`, width, 'rms', false),
+    { name: `${block}.in.kernel`, shape: [width, inner + mixed + heads], initial: within(1 / Math.sqrt(width)) },
+    { name: `${block}.convolution.kernel`, shape: [convolutionWidth, mixed], initial: within(1 / Math.sqrt(convolutionWidth)) },
+    { name: `${block}.convolution.bias`, shape: [mixed], initial: within(1 / Math.sqrt(convolutionWidth)) },
+    { name: `${block}.decay`, shape: [heads], initial: { kind: 'uniform', low: 0, high: Math.log(16) } },
+    { name: `${block}.step`, shape: [heads], initial: { kind: 'uniform', low: inverseSoftplus(0.001), high: inverseSoftplus(0.1) } },
+    { name: `${block}.skip`, shape: [heads], initial: 'ones' },
+    ...normParameters(`${block}.gate`, inner, 'rms', false),
+    { name: `${block}.out.kernel`, shape: [inner, width], initial: within(1 / Math.sqrt(inner * layers)) },
+  ];
+}
+
+/** Rows of `x` [B, T, channels] moved `by` positions later, zeros in front. */
+function later(x: JaxArray, by: number): JaxArray {
+  if (by === 0) return x;
+  const length = x.shape[1] as number;
+  return np.pad(x.slice([], [0, length - by]), { 1: [by, 0] });
+}
+
+/** The rates A < 0 of the heads. */
+const rates = (parameters: Parameters, block: string): JaxArray => np.negative(np.exp(take(parameters, `${block}.decay`)));
+
+const head = (parameters: Parameters, x: JaxArray): JaxArray =>
+  np.dot(normalize(parameters, 'norm', x, 'rms'), np.transpose(take(parameters, 'embedding.token')));
+
+/** The definition of the Mamba-2 that `options` describes, named `mamba`. Inputs int32 [context], targets the next tokens, int32 [context]. */
+export function mambaDefinition(options: MambaOptions): ModelDefinition {
+  const { vocabulary, context, layers, width, headWidth, stateWidth, convolutionWidth, chunk } = options;
+  const { inner, heads, mixed } = sizesOf(options);
+  mustDivide(chunk, context, 'chunk');
+
+  /** Of `x` [rows, width]: the gate z [rows, inner], what the convolution sees [rows, mixed], the steps [rows, heads] > 0. */
+  const projections = (parameters: Parameters, block: string, x: JaxArray): [JaxArray, JaxArray, JaxArray] => {
+    const normed = normalize(parameters, `${block}.norm`, x, 'rms');
+    const [z, seen, steps] = np.split(linear(parameters, `${block}.in`, normed), [inner, inner + mixed], 1) as [
+      JaxArray,
+      JaxArray,
+      JaxArray,
+    ];
+    return [z, seen, softplus(steps.add(take(parameters, `${block}.step`)))];
+  };
+
+  /** `mixed` channels as input [rows, inner], B and C [rows, stateWidth]. */
+  const parted = (x: JaxArray): [JaxArray, JaxArray, JaxArray] =>
+    np.split(x, [inner, inner + stateWidth], 1) as [JaxArray, JaxArray, JaxArray];
+
+  /** From y [rows, heads, headWidth] and the layer's input of the same shape to the block's result [rows, width]. */
+  const gated = (parameters: Parameters, block: string, y: JaxArray, input: JaxArray, z: JaxArray): JaxArray => {
+    const whole = y.add(input.mul(take(parameters, `${block}.skip`).reshape([heads, 1]))).reshape([-1, inner]);
+    const scaled = rootMeanSquareRows(whole.mul(silu(z)), false).mul(take(parameters, `${block}.gate.scale`));
+    return linear(parameters, `${block}.out`, scaled);
+  };
+
+  const apply = (parameters: Parameters, tokens: JaxArray): JaxArray => {
+    const batch = tokens.shape[0] as number;
+    const rows = batch * context;
+    let x = np.take(take(parameters, 'embedding.token').ref, tokens, 0).reshape([rows, width]);
+    for (let layer = 1; layer <= layers; layer++) {
+      const block = `block${layer}`;
+      const [z, seen, steps] = projections(parameters, block, x.ref);
+      const sequence = seen.reshape([batch, context, mixed]);
+      // Rows of the kernel go from the oldest position to the newest.
+      const taps = np.split(take(parameters, `${block}.convolution.kernel`), convolutionWidth, 0);
+      const sum = taps.reduce(
+        (partial, tap, k) => partial.add(later(sequence.ref, convolutionWidth - 1 - k).mul(tap.reshape([mixed]))),
+        take(parameters, `${block}.convolution.bias`),
+      );
+      const [into, b, c] = parted(silu(sum).reshape([rows, mixed]));
+      const input = into.reshape([rows, heads, headWidth]);
+      const y = scanChunks({
+        u: input.ref.mul(steps.ref.reshape([rows, heads, 1])).reshape([batch, context, heads, headWidth]),
+        a: steps.mul(rates(parameters, block)).reshape([batch, context, heads]),
+        b: b.reshape([batch, context, stateWidth]),
+        c: c.reshape([batch, context, stateWidth]),
+        chunk,
+      });
+      x = x.add(gated(parameters, block, y.reshape([rows, heads, headWidth]), input, z));
+    }
+    return head(parameters, x).reshape([batch, context, vocabulary]);
+  };
+
+  const sequences = options.generationBatch;
+  const cache = Array.from({ length: layers }, (_, layer): NamedType[] => [
+    { name: `cache${layer + 1}.window`, dtype: 'float32', shape: [sequences, convolutionWidth, mixed] },
+    { name: `cache${layer + 1}.state`, dtype: 'float32', shape: [sequences, heads, headWidth, stateWidth] },
+  ]).flat();
+
+  const step: GenerationDefinition['step'] = (parameters, given, token, position) => {
+    position.dispose(); // the state knows where it stands
+    const next: JaxArray[] = [];
+    let x = np.take(take(parameters, 'embedding.token').ref, token, 0);
+    for (let layer = 1; layer <= layers; layer++) {
+      const block = `block${layer}`;
+      const [z, seen, steps] = projections(parameters, block, x.ref);
+      const older = take(given, `cache${layer}.window`).slice([], [1, convolutionWidth]);
+      const window = np.concatenate([older, seen.reshape([sequences, 1, mixed])], 1);
+      const sum = window.ref
+        .mul(take(parameters, `${block}.convolution.kernel`))
+        .sum(1)
+        .add(take(parameters, `${block}.convolution.bias`));
+      const [into, b, c] = parted(silu(sum));
+      const input = into.reshape([sequences, heads, headWidth]);
+      const after = advance(take(given, `cache${layer}.state`), {
+        u: input.ref.mul(steps.ref.reshape([sequences, heads, 1])),
+        a: steps.mul(rates(parameters, block)),
+        b,
+        c,
+      });
+      next.push(window, after.state);
+      x = x.add(gated(parameters, block, after.y, input, z));
+    }
+    return { cache: next, logits: head(parameters, x) };
+  };
+
+  const parameters: ParameterDefinition[] = [
+    { name: 'embedding.token', shape: [vocabulary, width], initial: { kind: 'normal', std: 0.02 } },
+    ...Array.from({ length: layers }, (_, layer) => blockParameters(`block${layer + 1}`, options)).flat(),
+    ...normParameters('norm', width, 'rms', false),
+  ];
+  return {
+    name: 'mamba',
+    input: { dtype: 'int32', shape: [context] },
+    target: { dtype: 'int32', shape: [context] },
+    parameters,
+    frozen: [],
+    frozenValues: null,
+    lowRank: linearKernels(parameters),
+    loss: tokenCrossEntropy,
+    generation: { cache, step },
+    apply,
+  };
+}
