@@ -23,6 +23,16 @@ const vectorModule = Uint8Array.from([
 /** `WebAssembly` has no types without those of a browser; this is what is read of it. */
 const webAssembly = (globalThis as { readonly WebAssembly?: { validate(bytes: Uint8Array): boolean } }).WebAssembly;
 
+const absent = (name: string, lanes: number, reason: string): ExecutorReport => ({
+  name,
+  available: false,
+  reason,
+  lanes,
+  threads: availableParallelism(),
+  memoryBytes: 0,
+  executor: null,
+});
+
 /** Reports, the executor that a node would use first. */
 export function executorReports(): readonly ExecutorReport[] {
   const hasVectors = webAssembly?.validate(vectorModule) === true;
@@ -35,14 +45,5 @@ export function executorReports(): readonly ExecutorReport[] {
     memoryBytes: 65_535 * 65_536,
     executor: hasVectors ? wasmExecutor : null,
   };
-  const absent = (name: string, lanes: number, reason: string): ExecutorReport => ({
-    name,
-    available: false,
-    reason,
-    lanes,
-    threads: availableParallelism(),
-    memoryBytes: 0,
-    executor: null,
-  });
   return [wasm, absent('wasm-threads', 4, 'not in this version'), absent('native', 0, 'not in this version: there is no addon to load')];
 }
