@@ -14,6 +14,7 @@ import { gptSuite } from './gpt.ts';
 import { gradientsSuite } from './gradients.ts';
 import { baselineOf, saveBaseline } from './lib/baseline.ts';
 import { plainRow, type Row } from './lib/measure.ts';
+import { planSuite } from './plan.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
 const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
@@ -27,6 +28,7 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-profile': programProfileSuite,
   gradients: gradientsSuite,
   gpt: gptSuite,
+  plan: planSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,
