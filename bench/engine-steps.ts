@@ -26,7 +26,7 @@ const benches: readonly StepBench[] = [
   { title: 'mlp 784-256-10 batch 64 sgd', make: () => stepCase('mlp', mlp), target: 1 },
   { title: 'lenet batch 64 sgd', make: () => stepCase('lenet', lenet), target: 1 },
   { title: 'gpt 4 × 128, context 64, batch 12, adamw', make: () => stepCase('gpt', gpt), target: 1.5 },
-  { title: 'mamba-2 7 × 128, chunks of 32, context 64, batch 12, adamw', make: () => stepCase('mamba', mamba), target: null },
+  { title: 'mamba-2 7 × 128, context 64, batch 12, adamw', make: () => stepCase('mamba', mamba), target: null },
   { title: 'cnn 28×28 8-16 batch 64 sgd', make: () => stepCase('cnn', cnn), target: null },
   { title: 'resnet 32×32×3, 8 layers, 16-32-64, batch 32 sgd', make: () => stepCase('resnet', resnet), target: null },
 ];

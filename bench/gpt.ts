@@ -16,7 +16,8 @@ import {
 import { buildModel, type BuiltModel, characterTokenizer, type ModelSpec } from '../packages/models/src/index.ts';
 import { option } from './lib/arguments.ts';
 import { type ExecutorName, executorNames, ourExecutor } from './lib/executors.ts';
-import { missingRow, plainRow, type Row, round } from './lib/measure.ts';
+import type { Measured } from './lib/alternate.ts';
+import { missingRow, plainRow, type Row, round, turnsRow } from './lib/measure.ts';
 import { type PythonPeer, startPythons } from './lib/python.ts';
 import { gpt } from './lib/specs.ts';
 import { filled, initialParameters, uniforms } from './lib/step-case.ts';
@@ -168,6 +169,25 @@ async function chosenExecutor(threads: number): Promise<[ExecutorName, Executor]
   return reason;
 }
 
+/** Seconds of all turns together; the ratio is that of the sums, beside it those within the turns. */
+function timeRow(
+  bench: string,
+  trainers: readonly Trainer[],
+  turns: readonly (readonly number[])[],
+  absent: Readonly<Record<string, string>>,
+): Row {
+  const measured = trainers.map(({ name }, index): Measured => {
+    const blocks = turns[index] ?? [];
+    return { name, blocks, milliseconds: blocks.reduce((sum, time) => sum + time, 0), fastestMs: Math.min(...blocks) };
+  });
+  const [ours, ...peers] = measured as [Measured, ...Measured[]];
+  const row = turnsRow(bench, 's', ours, peers, (ms) => ms / 1000, absent, 1);
+  return {
+    ...row,
+    ratio: peers.length === 0 ? null : round(Math.min(...peers.map(({ milliseconds }) => milliseconds)) / ours.milliseconds),
+  };
+}
+
 /** Rows of the suite. `--executor`, `--threads` and `--iterations` choose others than the fastest, 1 and 2000. */
 export async function* gptSuite(): AsyncGenerator<Row> {
   const path = option('data', '');
@@ -206,14 +226,14 @@ export async function* gptSuite(): AsyncGenerator<Row> {
     ]);
     for (const python of pythons) if (python.hasTorch) trainers.push(await torchTrainer(python, spec, file));
   });
-  const totals = trainers.map(() => 0);
+  const turns = trainers.map((): number[] => []);
   const absent: Record<string, string> = missing === null ? {} : { pytorch: missing };
   for (let from = 0; from < iterations; from += turn) {
     const to = Math.min(from + turn, iterations);
     const losses: number[] = [];
     for (const [index, trainer] of trainers.entries()) {
       const { milliseconds, loss } = await trainer.train(from, to);
-      totals[index] = (totals[index] ?? 0) + milliseconds;
+      turns[index]?.push(milliseconds);
       losses.push(round(loss));
     }
     if (to % reportEvery === 0 || to === iterations) {
@@ -221,13 +241,7 @@ export async function* gptSuite(): AsyncGenerator<Row> {
       yield plainRow(`gpt recipe, iteration ${to}, training loss`, 'nats', losses[0] ?? Number.NaN, { ...peers, ...absent });
     }
   }
-  const [ownTotal = Number.NaN, ...otherTotals] = totals;
-  const seconds = Object.fromEntries(trainers.slice(1).map((trainer, index) => [trainer.name, round((otherTotals[index] ?? 0) / 1000)]));
-  yield {
-    ...plainRow(`gpt recipe, ${iterations} iterations, ${name}, threads: ${threads}`, 's', ownTotal / 1000, { ...seconds, ...absent }),
-    ratio: otherTotals.length === 0 ? null : round(Math.min(...otherTotals) / ownTotal),
-    target: 1,
-  };
+  yield timeRow(`gpt recipe, ${iterations} iterations, ${name}, threads: ${threads}`, trainers, turns, absent);
   const validation: number[] = [];
   for (const trainer of trainers) validation.push(round(await trainer.evaluate()));
   const theirs = Object.fromEntries(trainers.slice(1).map((trainer, index) => [trainer.name, validation[index + 1] ?? Number.NaN]));

@@ -14,6 +14,7 @@ import { gptSuite } from './gpt.ts';
 import { gradientsSuite } from './gradients.ts';
 import { baselineOf, saveBaseline } from './lib/baseline.ts';
 import { plainRow, type Row } from './lib/measure.ts';
+import { planSuite } from './plan.ts';
 import { networkSuite, profileSuite, roundSuite } from './round.ts';
 
 const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
@@ -27,17 +28,18 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-profile': programProfileSuite,
   gradients: gradientsSuite,
   gpt: gptSuite,
+  plan: planSuite,
   round: roundSuite,
   'round-networks': networkSuite,
   'round-profile': profileSuite,
 };
 
-/** `ours 60 GFLOP/s; jax-js 37 (1.6 ×, 1.5–1.7); 1.6 × the best peer, target 1.2`: ratios of the single turns in brackets. */
+/** `ours 60 GFLOP/s; jax-js 37 (1.6 ×, 1.5–1.7, fastest 1.6); 1.6 × the best peer, target 1.2`: in brackets the ratios of single turns and of the fastest runs. */
 function describe({ bench, unit, ours, peers, ratio, ratios, target }: Row): string {
   if (Number.isNaN(ours)) return `${bench}: ${Object.values(peers).join('; ')}`;
   const others = Object.entries(peers).map(([name, value]) => {
     const one = ratios?.[name];
-    return `; ${name} ${value}${one === undefined ? '' : ` (${one.median} ×, ${one.low}–${one.high})`}`;
+    return `; ${name} ${value}${one === undefined ? '' : ` (${one.median} ×, ${one.low}–${one.high}, fastest ${one.fastest})`}`;
   });
   const goal = target === undefined ? '' : `, target ${target}${ratio !== null && ratio < target ? ' MISSED' : ''}`;
   const earlier = baselineOf(bench);

@@ -8,7 +8,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createWasmExecutor, type Executor, referenceExecutor, type Tensor } from '@muster/engine';
-import { buildModel, type BuiltModel, decodeModelSpec, parametersToSafetensors } from '@muster/models';
+import {
+  adaptedDefinition,
+  buildModel,
+  buildModelFromDefinition,
+  type BuiltModel,
+  decodeModelSpec,
+  definitionOf,
+  parametersToSafetensors,
+} from '@muster/models';
 import { cidOfBytes } from '@muster/protocol';
 import { checkConformance, checkTraining, type GetBlock, type TrainingCase } from './browser/checks.ts';
 import type { Request, Response } from './browser/messages.ts';
@@ -24,7 +32,8 @@ const training = {
   batchSize: 4,
   evaluationBatch: 4,
   optimizer: { kind: 'adam', learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-};
+} as const;
+const gpt = { family: 'gpt', vocabulary: 11, context: 16, layers: 2, heads: 2, width: 16, dropout: 0.1, ...training };
 const families: Readonly<Record<string, object>> = {
   softmax: { family: 'softmax', input: [2, 3, 1], classes: 3, ...training },
   mlp: { family: 'mlp', input: [20], classes: 3, hidden: [17, 9], ...training },
@@ -49,7 +58,7 @@ const families: Readonly<Record<string, object>> = {
     groups: 2,
     ...training,
   },
-  gpt: { family: 'gpt', vocabulary: 11, context: 16, layers: 2, heads: 2, width: 16, dropout: 0.1, ...training },
+  gpt,
   mamba: { family: 'mamba', vocabulary: 11, context: 16, layers: 2, width: 8, headWidth: 4, stateWidth: 4, chunk: 4, ...training },
 };
 
@@ -66,14 +75,30 @@ function addBlock(bytes: Uint8Array): string {
   return cid;
 }
 
-/** The case of a built model: its blocks to be served, and parameters drawn by its own `init`. */
-function caseOf({ model, cid, objects, programs }: BuiltModel, executor: Executor, seed: number): TrainingCase {
-  for (const object of objects) blocks.set(object.cid, object.bytes);
+/** Initial parameters of a built model. */
+function initialOf({ model, programs }: BuiltModel, seed: number): Tensor[] {
   const keys = Uint32Array.from({ length: 2 * model.parameters.length }, (_, index) => Math.imul(index + seed, 2_654_435_761));
-  const parameters = executor
-    .prepare(programs.init)
-    .run([{ dtype: 'uint32', shape: [model.parameters.length, 2], data: keys } satisfies Tensor]);
-  return { model: cid, parameters: addBlock(parametersToSafetensors(model.parameters, parameters)), frozen: null, steps, seed };
+  return executor.prepare(programs.init).run([{ dtype: 'uint32', shape: [model.parameters.length, 2], data: keys } satisfies Tensor]);
+}
+
+/** The case of a built model: its blocks to be served, and parameters drawn by its own `init`; `frozen` for adapters. */
+function caseOf(built: BuiltModel, seed: number, frozen: readonly Tensor[] | null): TrainingCase {
+  const { model, cid, objects } = built;
+  for (const object of objects) blocks.set(object.cid, object.bytes);
+  const parameters = addBlock(parametersToSafetensors(model.parameters, initialOf(built, seed)));
+  return { model: cid, parameters, frozen: frozen === null ? null : addBlock(parametersToSafetensors(model.frozen, frozen)), steps, seed };
+}
+
+async function addCases(): Promise<void> {
+  for (const [index, [name, spec]] of Object.entries(families).entries()) {
+    const built = await buildModel(decodeModelSpec(spec));
+    cases.set(name, caseOf(built, index + 1, null));
+    if (name !== 'gpt') continue;
+    const base = cidOfBytes(new Uint8Array(1), 'dag-cbor');
+    const options = { rank: 2, alpha: 4, targets: ['*.attention.*.kernel', '*.mlp.*.kernel'] };
+    const adapted = await buildModelFromDefinition(adaptedDefinition(definitionOf(decodeModelSpec(spec)), options, base), training);
+    cases.set('gpt adapters', caseOf(adapted, 99, initialOf(built, 98)));
+  }
 }
 
 let executor: Executor;
@@ -85,9 +110,7 @@ const complaints: string[] = [];
 beforeAll(async () => {
   if (!existsSync(executablePath)) throw new Error(`no Chromium at ${executablePath}: install it, or say in CHROMIUM where it is`);
   executor = await createWasmExecutor();
-  for (const [index, [name, spec]] of Object.entries(families).entries()) {
-    cases.set(name, caseOf(await buildModel(decodeModelSpec(spec)), executor, index + 1));
-  }
+  await addCases();
   site = await startSite(blocks);
   browser = await chromium.launch({
     executablePath,
@@ -142,7 +165,7 @@ describe('in a tab of Chromium', () => {
     expect(isolated).toBe(true);
   });
 
-  it.each(Object.keys(families))(
+  it.each([...Object.keys(families), 'gpt adapters'])(
     `${steps} training steps of %s give the losses and states they give in Node and by the reference`,
     async (name) => {
       const given = cases.get(name) as TrainingCase;

@@ -24,6 +24,7 @@ COMPARISON(not_equal, _CMP_NEQ_UQ, _MM_CMPINT_NE)
 INLINE vm unordered(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q); }
 INLINE vf pick(vm mask, vf x, vf y) { return (vf)_mm512_mask_blend_ps(mask, (__m512)y, (__m512)x); }
 INLINE u32 any_of(vm mask) { return mask != 0; }
+INLINE u32 all_of(vm mask) { return mask == 0xffff; }
 /* Bytes 0 or 1 for the lanes, and back. */
 INLINE void store_bytes(u8 *to, vm mask) { _mm_storeu_si128((__m128i *)to, _mm_maskz_set1_epi8(mask, 1)); }
 INLINE vm load_bytes(const u8 *from) {
@@ -40,10 +41,11 @@ COMPARISON(less, <)
 COMPARISON(less_equal, <=)
 COMPARISON(equal, ==)
 COMPARISON(not_equal, !=)
-INLINE u32 any_of(vm mask) { return any(mask); }
 #if defined(__AVX2__) && !defined(__wasm__)
 INLINE vm unordered(vf a, vf b) { return (vm)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q); }
 INLINE vf pick(vm mask, vf x, vf y) { return (vf)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)mask); }
+INLINE u32 any_of(vm mask) { return _mm256_movemask_ps((__m256)mask) != 0; }
+INLINE u32 all_of(vm mask) { return _mm256_movemask_ps((__m256)mask) == 0xff; }
 INLINE void store_bytes(u8 *to, vm mask) {
   __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)mask), _mm256_extracti128_si256((__m256i)mask, 1));
   _mm_storel_epi64((__m128i *)to, _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1)));
@@ -55,6 +57,8 @@ INLINE vm load_bytes(const u8 *from) {
 INLINE vm unordered(vf a, vf b) { return (a != a) | (b != b); }
 INLINE vf pick(vm mask, vf x, vf y) { return select(mask, x, y); }
 #if defined(__SSE2__) && !defined(__wasm__)
+INLINE u32 any_of(vm mask) { return _mm_movemask_ps((__m128)mask) != 0; }
+INLINE u32 all_of(vm mask) { return _mm_movemask_ps((__m128)mask) == 0xf; }
 INLINE void store_bytes(u8 *to, vm mask) {
   __m128i words = _mm_packs_epi32((__m128i)mask, (__m128i)mask);
   vb_at *bytes = (vb_at *)to;
@@ -67,6 +71,13 @@ INLINE vm load_bytes(const u8 *from) {
   return (vm)_mm_cmpgt_epi32(_mm_unpacklo_epi16(_mm_unpacklo_epi8(bytes, zero), zero), zero);
 }
 #else
+#ifdef __wasm__
+INLINE u32 any_of(vm mask) { return (u32)__builtin_wasm_any_true_v128((__attribute__((vector_size(16))) signed char)mask); }
+INLINE u32 all_of(vm mask) { return (u32)__builtin_wasm_all_true_i32x4(mask); }
+#else
+INLINE u32 any_of(vm mask) { return any(mask); }
+INLINE u32 all_of(vm mask) { return !any(~mask); }
+#endif
 INLINE void store_bytes(u8 *to, vm mask) { *(vb_at *)to = __builtin_convertvector(mask & 1, vb); }
 INLINE vm load_bytes(const u8 *from) { return (vm)(0u - __builtin_convertvector(*(const vb_at *)from, vu)); }
 #endif

@@ -10,6 +10,42 @@ INLINE u32 sort_key(u32 bits, u32 kind) {
   return bits;
 }
 
+/* Stable sort of the `width` pairs in `a` by their keys; `b` is as large. Returns the one that holds the result. By merging, for short rows. */
+static u64 *sort_by_merging(u64 *a, u64 *b, u32 width) {
+  for (u32 span = 1; span < width; span *= 2) {
+    for (u32 lo = 0; lo < width; lo += 2 * span) {
+      u32 mid = lo + span < width ? lo + span : width, hi = lo + 2 * span < width ? lo + 2 * span : width;
+      u32 i = lo, j = mid;
+      for (u32 k = lo; k < hi; k++) b[k] = i < mid && (j >= hi || a[i] < a[j]) ? a[i++] : a[j++];
+    }
+    u64 *swap = a;
+    a = b;
+    b = swap;
+  }
+  return a;
+}
+
+/* The same by digits of `digit_bits`, from the lowest on; a digit that all keys share is left out. */
+#define MOST_DIGIT_BITS 11
+static u64 *sort_by_digits(u64 *a, u64 *b, u32 width, u32 digit_bits) {
+  u32 starts[1 << MOST_DIGIT_BITS], size = 1u << digit_bits;
+  for (u32 shift = 32; shift < 64; shift += digit_bits) {
+    for (u32 i = 0; i < size; i++) starts[i] = 0;
+    for (u32 i = 0; i < width; i++) starts[(u32)(a[i] >> shift) & (size - 1)]++;
+    if (starts[(u32)(a[0] >> shift) & (size - 1)] == width) continue;
+    for (u32 i = 0, sum = 0; i < size; i++) {
+      u32 count = starts[i];
+      starts[i] = sum;
+      sum += count;
+    }
+    for (u32 i = 0; i < width; i++) b[starts[(u32)(a[i] >> shift) & (size - 1)]++] = a[i];
+    u64 *swap = a;
+    a = b;
+    b = swap;
+  }
+  return a;
+}
+
 /*
  * Sorts rows of `width` elements into values or their positions. Descriptor: address of the result, address of the elements,
  * rows, width, kind, 1 for positions (else values), address of 16 bytes for each element of a row, which are used where the
@@ -29,16 +65,8 @@ static u32 sort_rows(const u32 *d, const Context *context) {
       u32 bits = kind == 3 ? in[i] : ((const u32 *)in)[i];
       a[i] = ((u64)sort_key(bits, kind) << 32) | i;
     }
-    for (u32 span = 1; span < width; span *= 2) {
-      for (u32 lo = 0; lo < width; lo += 2 * span) {
-        u32 mid = lo + span < width ? lo + span : width, hi = lo + 2 * span < width ? lo + 2 * span : width;
-        u32 i = lo, j = mid;
-        for (u32 k = lo; k < hi; k++) b[k] = i < mid && (j >= hi || a[i] < a[j]) ? a[i++] : a[j++];
-      }
-      u64 *swap = a;
-      a = b;
-      b = swap;
-    }
+    if (width < 48) a = sort_by_merging(a, b, width);
+    else a = sort_by_digits(a, b, width, width < 2048 ? 8 : MOST_DIGIT_BITS);
     u8 *out = to + (i64)r * width * (kind == 3 && !positions ? 1 : 4);
     for (u32 i = 0; i < width; i++) {
       u32 position = (u32)a[i];

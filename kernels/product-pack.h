@@ -80,9 +80,9 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
     pieces[count++] = (Piece){i, length, lanes[i]};
     i += length;
   }
-  /* In pieces if they are few, or if they are not and k's neighbours are no neighbours in memory either. */
-  u32 few = count <= groups * (LANES / 8 + 1);
-  if (few || (3 * count <= 2 * used && run_length(ks, depth < LANES ? depth : LANES) < (LANES < depth ? LANES : depth))) {
+  /* In pieces if they are few; else, if neighbours along k are, in squares, whose cost does not depend on how many are used. */
+  u32 run = run_length(ks, depth < LANES ? depth : LANES);
+  if (run > LANES / 4 ? 2 * count * run <= 3 * groups * LANES : 3 * count <= 2 * used) {
     for (u32 p = 0; p < count; p++)
       pack_piece(to + pieces[p].first, from + pieces[p].offset, ks, pieces[p].count, depth, width, width - pieces[p].first);
     return;

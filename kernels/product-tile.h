@@ -84,9 +84,12 @@ INLINE u32 is_found(Found found) { return any(found); }
 
 /* One tile. Its columns are TILE_COLUMNS or fewer neighbours in memory. */
 typedef struct {
-  /* A at a[a_rows[row] + k * a_step], B at b[column + k * b_step]; whole vectors of B are read. */
+  /*
+   * A at a[a_rows[row] + k * a_step], or a[a_rows[row] + a_ks[k]] if there is such a table; B at b[column + k * b_step], of which
+   * whole vectors are read.
+   */
   const f32 *a, *b;
-  const i32 *a_rows;
+  const i32 *a_rows, *a_ks;
   Step a_step, b_step;
   /* Output at out[out_rows[row] + column]. */
   f32 *out;
@@ -118,16 +121,27 @@ INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
   const f32 *a[TILE_ROWS], *b = t->b;
   UNROLL for (u32 i = 0; i < height; i++) a[i] = t->a + t->a_rows[i];
   const Step a_step = t->a_step, b_step = t->b_step;
-  Step at = 0;
-  for (u32 k = t->depth; k != 0; k--) {
-    vf column[TILE_VECTORS];
-    UNROLL for (u32 v = 0; v < vectors; v++) column[v] = load(b + v * LANES);
-    UNROLL for (u32 i = 0; i < height; i++) {
-      vf x = splat(a[i][at]);
-      UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = c[i][v] + x * column[v];
+  const u32 depth = t->depth;
+  const i32 *ks = t->a_ks;
+#define ADD_PRODUCTS(AT_K)                                                               \
+  vf column[TILE_VECTORS];                                                               \
+  UNROLL for (u32 v = 0; v < vectors; v++) column[v] = load(b + v * LANES);              \
+  UNROLL for (u32 i = 0; i < height; i++) {                                              \
+    vf x = splat(a[i][AT_K]);                                                            \
+    UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = c[i][v] + x * column[v];          \
+  }                                                                                      \
+  b += b_step;
+  if (ks) {
+    for (u32 k = 0; k < depth; k++) {
+      const Step at = ks[k];
+      ADD_PRODUCTS(at)
     }
-    at += a_step;
-    b += b_step;
+  } else {
+    Step at = 0;
+    for (u32 k = depth; k != 0; k--) {
+      ADD_PRODUCTS(at)
+      at += a_step;
+    }
   }
   UNROLL for (u32 i = 0; i < height; i++) {
     f32 *to = out + out_rows[i];

@@ -52,8 +52,10 @@ typedef struct {
   u32 rows, columns, depth;
   f32 *out;
   const i32 *out_rows, *out_columns;
-  /* Whether A, or B where its lanes are neighbours, is read in place: then its k-th elements lie at equal distances. */
+  /* Whether A, or B where its lanes are neighbours, is read in place. The k-th elements of B then lie at equal distances. */
   u32 a_direct, b_direct;
+  /* Whether those of A do. */
+  u32 a_even;
   Step a_step, b_step;
   /* Vectors of a tile at most. */
   u32 tile_vectors;
@@ -97,7 +99,7 @@ NOINLINE void move_tile(const Part *p, const i32 *rows, u32 height, const i32 *c
 }
 
 /* All rows of a block of A against one panel of B. */
-INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column, u32 used) {
+INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 width, u32 column, u32 used) {
   const i32 *columns = p->out_columns + column;
   u32 vectors = (used + LANES - 1) / LANES, nan = 0;
   u32 dense = is_run(columns, used);
@@ -117,7 +119,7 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column,
       nan |= run_tile(&t, height, vectors);
       move_tile(p, rows, height, columns, used, 1);
     }
-    if (!p->a_direct) t.a += t.a_step * t.depth;
+    if (!p->a_direct) t.a += width * t.depth;
   }
   return nan;
 }
@@ -130,17 +132,22 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
   u32 widest = vectors < p->tile_vectors ? vectors : p->tile_vectors;
   Chunks heights = chunks_of(rows, rows_of(widest));
   Tile t = {.depth = depth, .resume = k > 0, .final = k + depth == p->depth};
+  u32 row_width = (chunk_size(heights, 0) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
   if (p->a_direct) {
-    t.a = p->a.from + p->a.ks[k];
-    t.a_step = p->a_step;
+    t.a = p->a.from;
+    if (p->a_even) {
+      t.a += p->a.ks[k];
+      t.a_step = p->a_step;
+    } else {
+      t.a_ks = p->a.ks + k;
+    }
   } else {
     t.a = p->packed_a;
     t.a_rows = packed_rows;
-    u32 width = (chunk_size(heights, 0) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
-    t.a_step = width;
+    t.a_step = row_width;
     for (u32 i = 0; i < heights.count; i++) {
       Operand a = {p->a.from, p->a.lanes + row + chunk_begin(heights, i), p->a.ks + k};
-      pack_panel(p->packed_a + i * width * depth, a, chunk_size(heights, i), depth, width);
+      pack_panel(p->packed_a + i * row_width * depth, a, chunk_size(heights, i), depth, row_width);
     }
   }
   for (u32 i = 0; i < blocks.count; i++) {
@@ -164,7 +171,7 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
       } else {
         pack_panel(p->packed_b, (Operand){p->b.from, lanes + column, ks}, used, depth, width);
       }
-      nan |= run_panel(p, t, row, heights, block * LANES + column, used);
+      nan |= run_panel(p, t, row, heights, row_width, block * LANES + column, used);
     }
   }
   return nan;
@@ -183,6 +190,9 @@ static u32 multiply(const Part *p) {
 /* An operand is read in place if it is used so little that packing would cost more. */
 #ifndef DIRECT_COLUMNS
 #define DIRECT_COLUMNS 256
+#endif
+#ifndef DIRECT_COLUMNS_ALONG
+#define DIRECT_COLUMNS_ALONG 1024
 #endif
 #ifndef DIRECT_ROWS
 #define DIRECT_ROWS 64
@@ -278,9 +288,10 @@ static u32 product(const u32 *d, const Context *context) {
   /* Outputs that lie side by side along the rows are transposed on their way: in high tiles, whole squares of them. */
   p.tile_vectors = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1 ? 2 : TILE_VECTORS;
   if (depth > 0) {
-    p.a_direct = p.columns <= DIRECT_COLUMNS && is_even(a.ks, depth);
-    p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
+    p.a_even = is_even(a.ks, depth);
     p.a_step = depth > 1 ? a.ks[1] - a.ks[0] : 0;
+    p.a_direct = p.columns <= (p.a_step == 1 ? DIRECT_COLUMNS_ALONG : DIRECT_COLUMNS);
+    p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
     p.b_step = depth > 1 ? b.ks[1] - b.ks[0] : 0;
   }
   u32 nan = 0;

@@ -19,10 +19,11 @@
 INLINE vf load_some(const f32 *p, u32 used, f32 fill) {
 #if defined(__AVX512F__) && !defined(__wasm__)
   return (vf)_mm512_mask_loadu_ps((__m512)splat(fill), (__mmask16)((1u << used) - 1), p);
+#elif LANES == 8
+  vm mask = less_i32(lane_numbers(), splati((i32)used));
+  return pick(mask, (vf)_mm256_maskload_ps(p, (__m256i)mask), splat(fill));
 #else
-  vf x = splat(fill);
-  for (u32 i = 0; i < used; i++) x[i] = p[i];
-  return x;
+  return (vf){used > 0 ? p[0] : fill, used > 1 ? p[1] : fill, used > 2 ? p[2] : fill, fill};
 #endif
 }
 
@@ -32,8 +33,8 @@ INLINE vf load_at(const f32 *x, const i32 *offsets, u32 ascending) {
   if (ascending) {
     if (last - first == LANES - 1) return load(x + first);
     vi places = (vi)loadu(offsets) - lane_numbers();
-    vi before = places == splati(first), after = places == splati(last - (LANES - 1));
-    if (!any(~(before | after))) return select(before, load(x + first), load(x + last - (LANES - 1)));
+    vm before = equal_i32(places, splati(first)), after = equal_i32(places, splati(last - (LANES - 1)));
+    if (all_of(before | after)) return pick(before, load(x + first), load(x + last - (LANES - 1)));
   }
   vf values;
   for (u32 i = 0; i < LANES; i++) values[i] = x[offsets[i]];
@@ -67,14 +68,24 @@ INLINE vf load_at(const f32 *x, const i32 *offsets, u32 ascending) {
   S[0] = COMBINE(S[0], SHUFFLE_1(S[0]))
 #endif
 
-/* One output; the lanes are the partials. `contiguous`: the elements lie side by side. */
-#define REDUCE_ONE(NAME, COMBINE, START)                                                                          \
+/*
+ * One output; the lanes are the partials. `contiguous`: the elements lie side by side; then WIDE vectors may each take a part where
+ * any order gives the same bits.
+ */
+#define REDUCE_ONE(NAME, COMBINE, START, WIDE)                                                                          \
   static f32 NAME(const f32 *x, const i32 *offsets, u32 count, u32 ascending, u32 contiguous) {                   \
     vf s[PARTIAL_VECTORS];                                                                                        \
     UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++) s[v] = splat(START);                                         \
     u32 i = 0;                                                                                                    \
     if (contiguous) {                                                                                             \
       x += offsets[0];                                                                                            \
+      if (WIDE > PARTIAL_VECTORS && count >= WIDE * LANES) {                                                      \
+        vf wide[WIDE];                                                                                            \
+        UNROLL for (u32 v = 0; v < WIDE; v++) wide[v] = splat(START);                                             \
+        for (; i + WIDE * LANES <= count; i += WIDE * LANES)                                                      \
+          UNROLL for (u32 v = 0; v < WIDE; v++) wide[v] = COMBINE(wide[v], load(x + i + v * LANES));              \
+        UNROLL for (u32 v = 0; v < WIDE; v++) s[v % PARTIAL_VECTORS] = COMBINE(s[v % PARTIAL_VECTORS], wide[v]);  \
+      }                                                                                                           \
       for (; i + PARTIALS <= count; i += PARTIALS)                                                                \
         UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++) s[v] = COMBINE(s[v], load(x + i + v * LANES));           \
       UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++) {                                                          \
@@ -152,10 +163,10 @@ INLINE vf vadd(vf x, vf y) { return x + y; }
 INLINE vf vmul(vf x, vf y) { return x * y; }
 
 /* The neutral start of min and max is an infinity: it never wins over a value and NaN still wins over it. */
-REDUCE_ONE(add_one, vadd, 0.0f)
-REDUCE_ONE(mul_one, vmul, 1.0f)
-REDUCE_ONE(min_one, minimum, __builtin_inff())
-REDUCE_ONE(max_one, maximum, -__builtin_inff())
+REDUCE_ONE(add_one, vadd, 0.0f, PARTIAL_VECTORS)
+REDUCE_ONE(mul_one, vmul, 1.0f, PARTIAL_VECTORS)
+REDUCE_ONE(min_one, minimum, __builtin_inff(), 4)
+REDUCE_ONE(max_one, maximum, -__builtin_inff(), 4)
 REDUCE_MANY(add_many, vadd, 0.0f)
 REDUCE_MANY(mul_many, vmul, 1.0f)
 REDUCE_MANY(min_many, minimum, __builtin_inff())
@@ -195,7 +206,7 @@ static void reduce_each_few(u32 operation, f32 *out, const f32 *x, const i32 *ke
   u32 o = begin;
   for (; o + LANES <= end; o += LANES) {
     vi places = (vi)loadu(kept + o) - splati(kept[o]);
-    u32 step = !any(places != lane_numbers()) ? 1 : !any(places != lane_numbers() * 2) ? 2 : 0;
+    u32 step = all_of(equal_i32(places, lane_numbers())) ? 1 : all_of(equal_i32(places, lane_numbers() * 2)) ? 2 : 0;
     store(out + o, reduce_few(operation, x, kept + o, step, offsets, count));
   }
   if (o == end) return;

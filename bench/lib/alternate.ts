@@ -37,6 +37,8 @@ export interface Measured {
   readonly name: string;
   readonly blocks: readonly number[];
   readonly milliseconds: number;
+  /** The fastest run of all. */
+  readonly fastestMs: number;
 }
 
 export interface Schedule {
@@ -49,19 +51,34 @@ export interface Schedule {
 /** Measures all candidates in turns, after one block each for warming up, and releases them. */
 export async function alternate(candidates: readonly Candidate[], { turns, blockMs, least }: Schedule): Promise<Measured[]> {
   const blocks = candidates.map((): number[] => []);
+  const fastest = candidates.map(() => Infinity);
   for (const candidate of candidates) await candidate.block(blockMs, least);
   for (let turn = 0; turn < turns; turn++) {
-    for (const [index, candidate] of candidates.entries()) blocks[index]?.push(median(await candidate.block(blockMs, least)));
+    for (const [index, candidate] of candidates.entries()) {
+      const times = await candidate.block(blockMs, least);
+      blocks[index]?.push(median(times));
+      fastest[index] = Math.min(fastest[index] ?? Infinity, ...times);
+    }
   }
   for (const candidate of candidates) await candidate.release?.();
   return candidates.map(({ name }, index) => {
     const own = blocks[index] ?? [];
-    return { name, blocks: own, milliseconds: median(own) };
+    return { name, blocks: own, milliseconds: median(own), fastestMs: fastest[index] ?? Number.NaN };
   });
 }
 
-/** How many times faster `ours` is than `peer`: median, least and greatest over the turns. */
-export function speedup(ours: Measured, peer: Measured): { readonly median: number; readonly low: number; readonly high: number } {
+/** How many times faster one candidate is than another. */
+export interface Ratio {
+  /** Over the turns, the ratios within them: the middle, the least, the greatest. */
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+  /** The fastest runs of both, whenever they were: what others do on the machine matters least here. */
+  readonly fastest: number;
+}
+
+/** How many times faster `ours` is than `peer`. */
+export function speedup(ours: Measured, peer: Measured): Ratio {
   const ratios = ours.blocks.map((own, turn) => (peer.blocks[turn] ?? Number.NaN) / own);
-  return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
+  return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios), fastest: peer.fastestMs / ours.fastestMs };
 }

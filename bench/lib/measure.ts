@@ -1,5 +1,5 @@
 /** Timing of several candidates in one process, taken in turns so that a busy machine slows all of them alike; and the rows of a suite. */
-import { type Measured, speedup } from './alternate.ts';
+import { type Measured, type Ratio, speedup } from './alternate.ts';
 import { median, round } from './statistics.ts';
 
 export { median, round };
@@ -8,13 +8,6 @@ export { median, round };
 export interface Candidate {
   readonly name: string;
   readonly run: () => unknown;
-}
-
-/** How often ours is as fast as another: median, least and greatest over the turns in which both were measured. */
-export interface Ratio {
-  readonly median: number;
-  readonly low: number;
-  readonly high: number;
 }
 
 /**
@@ -69,8 +62,8 @@ export function rateRow(
 
 /** How many times faster `ours` is than `peer`, rounded. */
 export function roundedSpeedup(ours: Measured, peer: Measured): Ratio {
-  const { median: middle, low, high } = speedup(ours, peer);
-  return { median: round(middle), low: round(low), high: round(high) };
+  const { median: middle, low, high, fastest } = speedup(ours, peer);
+  return { median: round(middle), low: round(low), high: round(high), fastest: round(fastest) };
 }
 
 /** A row of what was measured in turns. `figure` turns milliseconds of one run into the unit; `target` is what the ratio must reach. */

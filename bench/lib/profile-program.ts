@@ -10,7 +10,6 @@ import { addressOf } from '../../packages/engine/src/wasm/instruction.ts';
 import { placeBuffers } from '../../packages/engine/src/wasm/layout.ts';
 import { lowerProgram } from '../../packages/engine/src/wasm/lower.ts';
 import { TableWriter } from '../../packages/engine/src/wasm/tables.ts';
-import { median } from './measure.ts';
 
 /** Calls that do the same: how many there are in one run, and their milliseconds in it. */
 export interface ProfileEntry {
@@ -43,7 +42,7 @@ function flopsOf(operation: Operation, program: Program): number {
   return 2 * elements * (w ?? []).slice(operation.params.vmapDims + 1).reduce((total, extent) => total * extent, 1);
 }
 
-/** Times every kernel call of `program` on `inputs`, each the median over `repeats` runs. */
+/** Times every kernel call of `program` on `inputs`, each the fastest of `repeats` runs: what a busy machine adds is none of the program's. */
 export function profileProgram(program: Program, inputs: readonly Tensor[], repeats: number): ProgramProfile {
   const plan = lowerProgram(program, true);
   const end = placeBuffers(plan, heapBase(), 0);
@@ -93,7 +92,7 @@ export function profileProgram(program: Program, inputs: readonly Tensor[], repe
   let total = 0;
   plan.instructions.forEach(({ operation: first }, index) => {
     const operation = program.operations[first];
-    const milliseconds = median(times[index] ?? []);
+    const milliseconds = Math.min(...(times[index] ?? []));
     total += milliseconds;
     const kernel = names[index] ?? '';
     const shape = operation === undefined ? '' : `[${inferredShape(operation)}]`;
@@ -110,7 +109,7 @@ export function profileProgram(program: Program, inputs: readonly Tensor[], repe
   return {
     entries: [...entries.values()].toSorted((a, b) => b.milliseconds - a.milliseconds),
     milliseconds: total,
-    undisturbedMs: median(whole),
+    undisturbedMs: Math.min(...whole),
     operations: program.operations.length,
     calls: calls.length,
     bytes: tables.end,

@@ -20,6 +20,8 @@ import {
   modelShow,
 } from './commands/model.ts';
 import { jobControl, jobList, jobShow, jobSubmit } from './commands/jobs.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addPlan } from './commands/plan.ts';
 import { joinCommand, type JoinFlags, portOf, upCommand, type UpFlags } from './commands/up.ts';
 import { coordinatorUrl, requireNetwork } from './home.ts';
 import { describeError, jsonLine } from './output.ts';
@@ -158,6 +160,9 @@ program
   .command('audit <job>')
   .description('replay a job from store and chain alone; exit code 0 only if everything agrees')
   .action(async (id: string, _: object, command: Command) => finish(await auditCommand(contextOf(command), jobArgument(id))));
+
+addPlan(program, finish);
+addDoctor(program, finish);
 
 addProcesses(program.command('run', { hidden: true }).description('one process of a network; started by `up` and `demo`'));
 

@@ -1,18 +1,12 @@
 /** From a definition or a specification to a model object and its programs. Runs where the organizer is, never on a contributor. */
-import { type Array as JaxArray, numpy as np, random } from '@jax-js/jax';
+import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import { encodeProgram, type NamedType, type Program, traceProgram } from '@muster/engine';
 import { type CidText, cidOfBytes, MusterError } from '@muster/protocol';
 import { finishProgram, foldProgram, updateProgram } from './aggregation.ts';
 import { checkAugment } from './augment.ts';
-import {
-  type GenerationDefinition,
-  type ModelDefinition,
-  type ParameterDefinition,
-  typesOf,
-  unexpected,
-  uniformLimit,
-} from './definition.ts';
+import { type GenerationDefinition, type ModelDefinition, typesOf } from './definition.ts';
 import { definitionOf } from './families.ts';
+import { initialValue } from './initialization.ts';
 import {
   checkModel,
   checkModelPrograms,
@@ -41,40 +35,6 @@ export interface BuiltModel {
 type Traced = (...inputs: JaxArray[]) => JaxArray[];
 
 const namesOf = (types: readonly NamedType[]): string[] => types.map((type) => type.name);
-
-function initialValue(parameter: ParameterDefinition, key: JaxArray): JaxArray {
-  const shape = [...parameter.shape];
-  const { initial } = parameter;
-  if (typeof initial === 'object') {
-    switch (initial.kind) {
-      case 'normal':
-        return random.normal(key, shape).mul(initial.std);
-      case 'constant':
-        return np.full(shape, initial.value);
-      case 'uniform':
-        return random
-          .uniform(key, shape)
-          .mul(initial.high - initial.low)
-          .add(initial.low);
-      default:
-        throw unexpected(initial);
-    }
-  }
-  switch (initial) {
-    case 'zeros':
-      return np.zeros(shape);
-    case 'ones':
-      return np.ones(shape);
-    case 'heUniform':
-    case 'glorotUniform':
-      return random
-        .uniform(key, shape)
-        .sub(0.5)
-        .mul(2 * uniformLimit(parameter));
-    default:
-      throw unexpected(initial);
-  }
-}
 
 function tracedFunctions(
   definition: ModelDefinition,

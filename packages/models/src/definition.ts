@@ -19,7 +19,7 @@ export type Initial =
   /** Gaussian with mean 0; `std` > 0. */
   | { readonly kind: 'normal'; readonly std: number }
   | { readonly kind: 'constant'; readonly value: number }
-  /** Uniform in [low, high). */
+  /** Uniform between `low` and `high` > `low`. */
   | { readonly kind: 'uniform'; readonly low: number; readonly high: number };
 
 /** A float32 tensor of the model. */

@@ -2,6 +2,7 @@
  * Initial parameters from the seed tree (R16): every parameter tensor has a leaf of its own, so whoever holds a subtree can draw the
  * parameters below it, and only those, to the same bits. `init` draws them all at once; docs/spec/08-jobs.md.
  */
+import { type Array as JaxArray, numpy as np, random } from '@jax-js/jax';
 import { type Program, simplifyProgram, type Tensor } from '@muster/engine';
 import {
   delegate,
@@ -14,6 +15,49 @@ import {
   shapeFor,
   type Subtree,
 } from '@muster/protocol';
+import { type ParameterDefinition, unexpected, uniformLimit } from './definition.ts';
+
+/** A value of `parameter` drawn by `key` uint32[2], which is consumed, as its `initial` says. Throws MODEL_INVALID for one that cannot be drawn. */
+export function initialValue(parameter: ParameterDefinition, key: JaxArray): JaxArray {
+  const shape = [...parameter.shape];
+  const { initial, name } = parameter;
+  const demand = (holds: boolean): void => {
+    if (!holds)
+      throw new MusterError('MODEL_INVALID', `parameter "${name}": no initial value is ${JSON.stringify(initial)}`, { field: name });
+  };
+  if (typeof initial === 'object') {
+    switch (initial.kind) {
+      case 'normal':
+        demand(initial.std > 0 && Number.isFinite(initial.std));
+        return random.normal(key, shape).mul(initial.std);
+      case 'constant':
+        demand(Number.isFinite(Math.fround(initial.value)));
+        return np.full(shape, initial.value);
+      case 'uniform':
+        demand(initial.high > initial.low && Number.isFinite(Math.fround(initial.high - initial.low)));
+        return random
+          .uniform(key, shape)
+          .mul(initial.high - initial.low)
+          .add(initial.low);
+      default:
+        throw unexpected(initial);
+    }
+  }
+  switch (initial) {
+    case 'zeros':
+      return np.zeros(shape);
+    case 'ones':
+      return np.ones(shape);
+    case 'heUniform':
+    case 'glorotUniform':
+      return random
+        .uniform(key, shape)
+        .sub(0.5)
+        .mul(2 * uniformLimit(parameter));
+    default:
+      throw unexpected(initial);
+  }
+}
 
 /** Children of every node of a job's seed tree. */
 export const seedTreeFanout = 16;

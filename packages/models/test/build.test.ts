@@ -16,7 +16,7 @@ import {
   type ProgramRole,
   programRoles,
 } from '@muster/models';
-import { optimizers, tinySpecs } from './fixtures.ts';
+import { optimizers, tinySpecs, withRecipe } from './fixtures.ts';
 
 const pinned = JSON.parse(readFileSync(new URL('pinned.json', import.meta.url), 'utf8')) as Readonly<Record<string, string>>;
 
@@ -29,9 +29,12 @@ const codeOf = async (work: () => unknown): Promise<string> => {
   }
 };
 
-const all = Object.entries(optimizers).flatMap(([kind, optimizer]) =>
-  tinySpecs(optimizer).map((spec) => [`${spec.family} with ${kind}`, spec] as const),
-);
+const all = [
+  ...Object.entries(optimizers).flatMap(([kind, optimizer]) =>
+    tinySpecs(optimizer).map((spec) => [`${spec.family} with ${kind}`, spec] as const),
+  ),
+  ...tinySpecs(optimizers.sgd).map((spec) => [`${spec.family} with a whole recipe`, withRecipe(spec)] as const),
+];
 
 describe('buildModel', () => {
   test.each(all)('%s has its pinned content id, twice', async (name, spec) => {

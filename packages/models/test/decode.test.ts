@@ -1,8 +1,8 @@
 /** The model object's decoder on bytes from outside. */
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { equalBytes, MusterError } from '@muster/protocol';
-import { buildModel, decodeModel, encodeModel } from '@muster/models';
+import { cidOfBytes, encodeCanonical, equalBytes, MusterError } from '@muster/protocol';
+import { buildModel, decodeModel, encodeModel, type ModelObject } from '@muster/models';
 
 const spec = {
   family: 'mlp',
@@ -24,16 +24,31 @@ function refuses(changed: Uint8Array): void {
   }
 }
 
-it('takes what was encoded, and refuses random and changed bytes with a code', async () => {
-  const { model } = await buildModel(spec);
-  const { bytes } = encodeModel(model);
-  expect(decodeModel(bytes)).toEqual(model);
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 300 }), (random) => refuses(random)),
-    { numRuns: 500 },
-  );
-  fc.assert(
-    fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, byte) => refuses(bytes.with(at, byte))),
-    { numRuns: 2000 },
-  );
-});
+const link = cidOfBytes(encodeCanonical('values'), 'dag-cbor');
+
+it.each(['as it trains', 'over frozen tensors, generating'])(
+  'takes a model %s, and refuses random and changed bytes with a code',
+  async (kind) => {
+    const built = (await buildModel(spec)).model;
+    const model: ModelObject =
+      kind === 'as it trains'
+        ? built
+        : {
+            ...built,
+            frozen: [{ name: 'base', dtype: 'float32', shape: [3] }],
+            frozenValues: link,
+            cache: [{ name: 'seen', dtype: 'int32', shape: [2, 3] }],
+            programs: { ...built.programs, generate: link },
+          };
+    const { bytes } = encodeModel(model);
+    expect(decodeModel(bytes)).toEqual(model);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (random) => refuses(random)),
+      { numRuns: 500 },
+    );
+    fc.assert(
+      fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, byte) => refuses(bytes.with(at, byte))),
+      { numRuns: 2000 },
+    );
+  },
+);

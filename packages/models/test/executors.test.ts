@@ -1,14 +1,27 @@
 import { type Executor, type Program, referenceExecutor, type Tensor, wasmExecutor } from '@muster/engine';
 import { describe, expect, test } from 'vitest';
 import { buildModel } from '@muster/models';
-import { floats, key, keysFor, learnable, optimizers, scalarFloat, stepNumber, tinySpecs, uniforms, zerosOf } from './fixtures.ts';
+import {
+  floats,
+  key,
+  keysFor,
+  learnable,
+  optimizers,
+  scalarFloat,
+  stepNumber,
+  tinySpecs,
+  uniforms,
+  withRecipe,
+  zerosOf,
+} from './fixtures.ts';
 
 const bits = (tensors: readonly Tensor[]): readonly unknown[] =>
   tensors.map(({ dtype, shape, data }) => [dtype, [...shape], [...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]]);
 
-const cases = Object.values(optimizers).flatMap((optimizer) =>
-  tinySpecs(optimizer).map((spec) => [spec.family, optimizer.kind, spec] as const),
-);
+const cases = [
+  ...Object.values(optimizers).flatMap((optimizer) => tinySpecs(optimizer).map((spec) => [spec.family, optimizer.kind, spec] as const)),
+  ...tinySpecs(optimizers.sgd).map((spec) => [spec.family, 'a whole recipe', withRecipe(spec)] as const),
+];
 
 describe('every executor gives the same bits', () => {
   test.each(cases)('for all programs of %s with %s, over three steps', async (_, __, spec) => {

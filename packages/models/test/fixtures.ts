@@ -5,8 +5,23 @@ import type { BuiltModel, ModelSpec, OptimizerSpec } from '@muster/models';
 export const optimizers = {
   sgd: { kind: 'sgd', learningRate: 0.25 },
   momentum: { kind: 'momentum', learningRate: 0.125, momentum: 0.75 },
+  nesterov: { kind: 'nesterov', learningRate: 0.125, momentum: 0.75, weightDecay: 0.0078125 },
   adam: { kind: 'adam', learningRate: 0.03125, beta1: 0.875, beta2: 0.9375, epsilon: 1e-8 },
+  adamw: { kind: 'adamw', learningRate: 0.03125, beta1: 0.875, beta2: 0.9375, epsilon: 1e-8, weightDecay: 0.125 },
 } as const satisfies Record<string, OptimizerSpec>;
+
+/** Everything a recipe can ask for at once, for batches of 6 records. */
+export const recipe = {
+  optimizer: optimizers.adamw,
+  schedule: { kind: 'cosine', warmupSteps: 1, totalSteps: 4, minimumRate: 0.001 },
+  clipNorm: 0.5,
+  accumulation: 2,
+} as const;
+
+/** `spec` with the whole recipe, images augmented. */
+export function withRecipe(spec: ModelSpec): ModelSpec {
+  return { ...spec, ...recipe, ...(spec.family === 'cnn' ? { augment: { flip: true, shift: 1 } } : {}) };
+}
 
 /** One tiny specification per family. */
 export function tinySpecs(optimizer: OptimizerSpec): readonly ModelSpec[] {

@@ -143,6 +143,11 @@ describe('the state-space layer', () => {
   });
 });
 
+test('a context shorter than the convolution is one', () => {
+  const options = { ...tiny, context: 2, chunk: 2 };
+  expectSlopes(mambaDefinition(options), parametersOf(options), countingTokens(4, 2, 7));
+});
+
 test('parameters far out stay finite, in both directions', () => {
   const parameters = parametersOf(tiny).map((tensor) => ({ ...tensor, data: tensor.data.map((value) => 40 * value) }));
   const outputs = runFast(gradientProgram(mambaDefinition(tiny), 4), [...parameters, batch.x, batch.y]);

@@ -16,14 +16,17 @@ import {
   type Tensor,
   wasmExecutor,
 } from '@muster/engine';
-import { MusterError } from '@muster/protocol';
-import { buildModel, type BuiltModel, decodeModelSpec, programToOnnx } from '@muster/models';
+import { cidOfBytes, MusterError } from '@muster/protocol';
+import {
+  adaptedDefinition,
+  buildModel,
+  buildModelFromDefinition,
+  type BuiltModel,
+  decodeModelSpec,
+  definitionOf,
+  programToOnnx,
+} from '@muster/models';
 import { floats, initial, optimizers, relativeError, uniforms, zerosOf } from './fixtures.ts';
-
-beforeAll(() => {
-  ort.env.wasm.numThreads = 1;
-  ort.env.logLevel = 'error';
-});
 
 /** Outputs of the file for the inputs it still has, in the order of `program.outputs`. */
 async function runFile(file: Uint8Array, program: Program, inputs: ReadonlyMap<string, Tensor>): Promise<Tensor[]> {
@@ -125,15 +128,21 @@ describe('a single operation', () => {
 
 const training = { batchSize: 4, evaluationBatch: 4, optimizer: optimizers.sgd } as const;
 const gpt = { family: 'gpt', vocabulary: 11, context: 8, layers: 2, heads: 2, width: 8, ...training } as const;
-const specs: readonly (readonly [string, object])[] = [
-  ['softmax', { family: 'softmax', input: [2, 3, 1], classes: 3, ...training }],
-  ['mlp', { family: 'mlp', input: [5], classes: 3, hidden: [7, 4], ...training }],
-  ['regression', { family: 'regression', input: [4], outputs: 2, hidden: [6], ...training }],
-  ['cnn', { family: 'cnn', input: [6, 7, 2], classes: 3, channels: [3, 4], kernelSize: 3, hidden: [5], ...training }],
-  ['lenet', { family: 'lenet', input: [14, 14, 1], classes: 3, ...training }],
-  [
-    'resnet',
-    {
+interface Described {
+  readonly spec: object;
+  /** Parameters that get adapters. */
+  readonly targets?: readonly string[];
+}
+
+const lenet = { family: 'lenet', input: [14, 14, 1], classes: 3, ...training } as const;
+const specs: Readonly<Record<string, Described>> = {
+  softmax: { spec: { family: 'softmax', input: [2, 3, 1], classes: 3, ...training } },
+  mlp: { spec: { family: 'mlp', input: [5], classes: 3, hidden: [7, 4], ...training } },
+  regression: { spec: { family: 'regression', input: [4], outputs: 2, hidden: [6], ...training } },
+  cnn: { spec: { family: 'cnn', input: [6, 7, 2], classes: 3, channels: [3, 4], kernelSize: 3, hidden: [5], ...training } },
+  lenet: { spec: lenet },
+  resnet: {
+    spec: {
       family: 'resnet',
       input: [8, 8, 3],
       classes: 3,
@@ -144,18 +153,21 @@ const specs: readonly (readonly [string, object])[] = [
       groups: 2,
       ...training,
     },
-  ],
-  ['gpt', gpt],
-  ['gpt with its other choices', { ...gpt, norm: 'rms', bias: true, tied: false, activation: 'gelu-tanh' }],
-  ['mamba', { family: 'mamba', vocabulary: 11, context: 8, layers: 2, width: 8, headWidth: 4, stateWidth: 4, chunk: 4, ...training }],
-];
+  },
+  gpt: { spec: gpt },
+  'gpt with its other choices': { spec: { ...gpt, norm: 'rms', bias: true, tied: false, activation: 'gelu-tanh' } },
+  mamba: { spec: { family: 'mamba', vocabulary: 11, context: 8, layers: 2, width: 8, headWidth: 4, stateWidth: 4, chunk: 4, ...training } },
+  'gpt under adapters': { spec: gpt, targets: ['*.attention.*.kernel', 'embedding.token'] },
+  'lenet under adapters': { spec: lenet, targets: ['conv2.kernel', 'dense*.kernel'] },
+};
 
 /** Inputs of `program` by name: the model's weights after init, zeros for a cache, and drawn records or tokens. */
 function inputsOf(built: BuiltModel, program: Program): { readonly weights: Map<string, Tensor>; readonly rest: Map<string, Tensor> } {
-  const { parameters, cache } = built.model;
+  const { parameters, frozen, cache } = built.model;
   const values = initial(built);
-  const weights = new Map(parameters.map(({ name }, index) => [name, values[index] as Tensor]));
   const next = uniforms(5);
+  const weights = new Map(parameters.map(({ name }, index) => [name, values[index] as Tensor]));
+  for (const type of frozen) weights.set(type.name, floats(type, next, 0.5));
   const zeros = zerosOf(cache);
   const rest = new Map(cache.map(({ name }, index) => [name, zeros[index] as Tensor]));
   for (const input of program.inputs) {
@@ -172,23 +184,41 @@ function inputsOf(built: BuiltModel, program: Program): { readonly weights: Map<
   return { weights, rest };
 }
 
+/** The model of a specification, or adapters for it where `targets` are given. */
+async function build({ spec, targets }: Described): Promise<BuiltModel> {
+  const decoded = decodeModelSpec(spec);
+  if (targets === undefined) return await buildModel(decoded);
+  const base = cidOfBytes(new Uint8Array(1), 'dag-cbor');
+  return await buildModelFromDefinition(adaptedDefinition(definitionOf(decoded), { rank: 2, alpha: 4, targets }, base), training);
+}
+
+const models = new Map<string, BuiltModel>();
+const modelNamed = (name: string): BuiltModel => models.get(name) as BuiltModel;
+
+// Before the first session: ONNX Runtime gives Node a global Worker, by which jax-js takes it for a browser.
+beforeAll(async () => {
+  for (const [name, described] of Object.entries(specs)) models.set(name, await build(described));
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = 'error';
+});
+
 describe('a model', () => {
-  it.each(specs)('%s predicts in ONNX Runtime what it predicts here', async (_, spec) => {
-    const built = await buildModel(decodeModelSpec(spec));
-    const program = built.programs.apply;
-    const { weights, rest } = inputsOf(built, program);
+  it.each(Object.keys(specs))('%s predicts in ONNX Runtime what it predicts here', async (name) => {
+    const model = modelNamed(name);
+    const program = model.programs.apply;
+    const { weights, rest } = inputsOf(model, program);
     const inputs = program.inputs.map(({ name }) => (weights.get(name) ?? rest.get(name)) as Tensor);
     const expected = wasmExecutor.prepare(program).run(inputs);
-    const file = programToOnnx(program, weights, { family: built.model.name });
+    const file = programToOnnx(program, weights, { family: model.model.name });
     const actual = await runFile(file, program, rest);
     expectClose(actual, expected);
     expect(predictions(actual[0] as Tensor)).toEqual(predictions(expected[0] as Tensor));
   });
 
-  it('that generates can have its next token computed in ONNX Runtime, cache and all', async () => {
-    const built = await buildModel(decodeModelSpec(gpt));
-    const program = built.generate as Program;
-    const { weights, rest } = inputsOf(built, program);
+  it.each(['gpt', 'mamba'])('%s can have its next token computed in ONNX Runtime, cache and all', async (name) => {
+    const model = modelNamed(name);
+    const program = model.generate as Program;
+    const { weights, rest } = inputsOf(model, program);
     const file = programToOnnx(program, weights);
     const prepared = wasmExecutor.prepare(program);
     for (const position of [0, 1, 2]) {
@@ -200,21 +230,23 @@ describe('a model', () => {
     prepared.dispose();
   });
 
-  it('gives the same file for the same weights, and leaves out what the output does not need', async () => {
-    const built = await buildModel(decodeModelSpec(specs[1]?.[1]));
-    const { weights } = inputsOf(built, built.programs.apply);
-    const file = programToOnnx(built.programs.apply, weights);
-    expect(programToOnnx(built.programs.apply, weights)).toEqual(file);
+  it('gives the same file for the same weights, and leaves out what the output does not need', () => {
+    const model = modelNamed('mlp');
+    const { apply } = model.programs;
+    const { weights } = inputsOf(model, apply);
+    const file = programToOnnx(apply, weights);
+    expect(programToOnnx(apply, weights)).toEqual(file);
     const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
     expect(file.length).toBeLessThan(weightBytes + 4000);
   });
 
-  it('refuses weights of another name or type', async () => {
-    const built = await buildModel(decodeModelSpec(specs[1]?.[1]));
-    const { weights } = inputsOf(built, built.programs.apply);
+  it('refuses weights of another name or type', () => {
+    const model = modelNamed('mlp');
+    const { apply } = model.programs;
+    const { weights } = inputsOf(model, apply);
     const other = weights.get('dense1.bias') as Tensor;
-    expect(() => programToOnnx(built.programs.apply, new Map([['nobody', other]]))).toThrow(/no input nobody/);
-    expect(() => programToOnnx(built.programs.apply, new Map([['dense1.kernel', other]]))).toThrow(/dense1\.kernel is float32\[7\]/);
+    expect(() => programToOnnx(apply, new Map([['nobody', other]]))).toThrow(/no input nobody/);
+    expect(() => programToOnnx(apply, new Map([['dense1.kernel', other]]))).toThrow(/dense1\.kernel is float32\[7\]/);
   });
 });
 

@@ -12,8 +12,10 @@ import {
   decodeModel,
   dropout,
   encodeModel,
+  type Initial,
   type ModelDefinition,
   type ModelSpec,
+  type ParameterDefinition,
   type TrainingSpec,
 } from '@muster/models';
 import { floats, initial, key, keysFor, learnable, relativeError, run, stepNumber, uniforms, zerosOf } from './fixtures.ts';
@@ -297,6 +299,24 @@ const momentsOf = ({ data }: Tensor): [number, number] => {
 };
 
 describe('initial values', () => {
+  test('that cannot be drawn are refused by name', async () => {
+    const wrong: readonly Initial[] = [
+      { kind: 'normal', std: 0 },
+      { kind: 'normal', std: Number.POSITIVE_INFINITY },
+      { kind: 'constant', value: Number.NaN },
+      { kind: 'constant', value: 1e39 },
+      { kind: 'uniform', low: 1, high: 1 },
+      'heUniform',
+    ];
+    for (const initial of wrong) {
+      const parameters = [scores.parameters[0] as ParameterDefinition, { name: 'shift', shape: [3], initial }];
+      await expect(buildModelFromDefinition({ ...scores, parameters }, training)).rejects.toMatchObject({
+        code: 'MODEL_INVALID',
+        details: { field: 'shift' },
+      });
+    }
+  });
+
   test('are normal with their deviation, constant or uniform in their range', async () => {
     const drawn: ModelDefinition = {
       ...scores,

@@ -53,6 +53,7 @@ function blockParameters(block: string, options: MambaOptions): ParameterDefinit
 function later(x: JaxArray, by: number): JaxArray {
   if (by === 0) return x;
   const length = x.shape[1] as number;
+  if (by >= length) return np.zerosLike(x);
   return np.pad(x.slice([], [0, length - by]), { 1: [by, 0] });
 }
 
