@@ -1,5 +1,6 @@
-/** Suite `engine-profile [--model gpt]`: kernel calls of one training step of the WASM executor, the twenty costliest kinds first. */
+/** Suite `engine-profile [--model gpt] [--executor native]`: kernel calls of one training step, the twenty costliest kinds first. */
 import { option } from './lib/arguments.ts';
+import { type ExecutorName, ourExecutor } from './lib/executors.ts';
 import { plainRow, type Row, round } from './lib/measure.ts';
 import { profileProgram } from './lib/profile-program.ts';
 import { stepSpecs } from './lib/specs.ts';
@@ -11,7 +12,9 @@ export async function* programProfileSuite(): AsyncGenerator<Row> {
   const spec = stepSpecs[name];
   if (spec === undefined) throw new Error(`--model ${name}: one of ${Object.keys(stepSpecs).join(', ')}`);
   const step = await stepCase(name, spec);
-  const profile = profileProgram(step.program, [...step.state, ...step.inputs], 15);
+  const executor = await ourExecutor(option('executor', 'native') as ExecutorName);
+  if (typeof executor === 'string') throw new Error(executor);
+  const profile = profileProgram(executor.backend, step.program, [...step.state, ...step.inputs], 15);
   yield plainRow(`${name} step, whole`, 'ms', profile.undisturbedMs, {
     'sum of calls': round(profile.milliseconds),
     operations: profile.operations,

@@ -16,6 +16,7 @@ export { type CompiledExecutor, createExecutor, isCompiled } from './compiler/ex
 export { createMachine, type Machine } from './compiler/machine.ts';
 export { createThreadedExecutor, hasSharedMemory, serveThread, type ThreadOptions, type ThreadStart } from './wasm/threads.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/backend.ts';
+export { hasWasmVectors } from './wasm/platform.ts';
 export { type LoopingProgram, prepareLoop } from './compiler/loop.ts';
 export { type RandomCase, randomOperation, randomProgram } from './random-program.ts';
 export * from './vectors.ts';

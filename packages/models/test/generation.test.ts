@@ -1,4 +1,4 @@
-import { referenceExecutor, type Tensor, wasmExecutor } from '@muster/engine';
+import { type Executor, referenceExecutor, type Tensor, wasmExecutor } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -47,7 +47,7 @@ describe.each(Object.entries(definitions))('%s', (name, definition) => {
     built = await buildModelFromDefinition(definition, training);
     ({ parameters } = trainOn(built, countingTokens(14, 8, 7), 80));
   });
-  const generator = (executor = wasmExecutor): Generator => new Generator(executor, built.model, built.generate as never, parameters);
+  const generator = (executor: Executor = wasmExecutor): Generator => new Generator(executor, built.model, built.generate as never, parameters);
 
   test('gives with its cache the scores of the whole, to 1e-5', () => {
     const { x } = countingTokens(2, 8, 7, 9);

@@ -12,6 +12,7 @@ import {
   type PreparedProgram,
   resultRoot,
   stateRoot,
+  stateRootOf,
   type Tensor,
   traceRoot,
 } from '@muster/engine';
@@ -58,7 +59,6 @@ export function* executeTask(task: TaskInputs): Generator<number, ComputedTask, 
   const named = [...task.parameters, ...task.slots];
   const losses = new Float32Array(task.steps);
   const trace: Root[] = [];
-  let final: readonly NamedTensor[] = [];
   task.trainStep.setFixed(task.frozen);
   task.trainStep.setState([...task.base, ...(task.slotState ?? task.slots.map(zeros))]);
   for (let step = 0; step < task.steps; step++) {
@@ -67,13 +67,14 @@ export function* executeTask(task: TaskInputs): Generator<number, ComputedTask, 
     losses[step] = outputs.values[0]?.data[0] ?? 0;
     if (!Number.isFinite(losses[step])) return faultOf(step, null);
     if (step + 1 === task.steps || (step + 1) % task.digestInterval === 0) {
-      final = withNames(named, task.trainStep.readState());
-      if (final.some((tensor) => firstNotFinite(tensor) !== null)) return faultOf(step, null);
-      trace.push(stateRoot(final));
+      if (task.trainStep.firstNotFinite() !== null) return faultOf(step, null);
+      const roots = task.trainStep.stateRoots();
+      trace.push(stateRootOf(named.map((type, index) => ({ ...type, root: roots[index] as Root }))));
     }
     yield step + 1;
   }
   const parameterCount = task.parameters.length;
+  const final = withNames(named, task.trainStep.readState());
   const difference = attempt(() => task.update.run([...final.slice(0, parameterCount), ...task.base]));
   if ('fault' in difference || difference.values.some((tensor) => firstNotFinite(tensor) !== null)) {
     return faultOf(task.steps - 1, null);

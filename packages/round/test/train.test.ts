@@ -226,6 +226,8 @@ describe('executing a task', () => {
       setState: (state) => inner.setState(state),
       step: (inputs) => inner.step(inputs),
       readState: () => inner.readState(),
+      stateRoots: () => inner.stateRoots(),
+      firstNotFinite: () => inner.firstNotFinite(),
       dispose: () => inner.dispose(),
       ...change,
     });
@@ -237,7 +239,7 @@ describe('executing a task', () => {
       });
     const outcomeOf = (trainStep: LoopingProgram) => finish(taskOf(prepared, { trainStep, digestInterval: 1 })).computed.outcome;
     expect(outcomeOf(throwing('NUMERIC_FAULT', { operation: 12 }))).toEqual({ kind: 'fault', step: 0, operation: 12 });
-    expect(outcomeOf(loop({ readState: () => inner.readState().map(filled) }))).toEqual({ kind: 'fault', step: 0, operation: null });
+    expect(outcomeOf(loop({ firstNotFinite: () => 1 }))).toEqual({ kind: 'fault', step: 0, operation: null });
     expect(outcomeOf(loop({ step: (inputs) => inner.step(inputs).map(filled) }))).toEqual({ kind: 'fault', step: 0, operation: null });
     const broken = throwing('TENSOR_MISMATCH', {});
     expect(() => finish(taskOf(prepared, { trainStep: broken }))).toThrow('wrong');

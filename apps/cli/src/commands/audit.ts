@@ -41,7 +41,7 @@ export async function auditCommand(context: Context, job: JobId): Promise<boolea
     const result = await auditJob({
       chain: opened.chain,
       blobs: await openFolderStore(paths.store),
-      executor: await createWasmExecutor(),
+      executor: await executorFromEnvironment(process.env),
       verify: verifySignature,
       scheduler: createScheduler(),
       job,

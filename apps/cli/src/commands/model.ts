@@ -236,7 +236,7 @@ export async function modelGenerate(context: Context, what: string, flags: Model
   }
   const prompt = [...tokenizer.encode(flags.prompt)];
   if (prompt.length === 0) throw usage('--prompt', 'at least one token');
-  const executor = await createWasmExecutor();
+  const executor = await executorFromEnvironment(process.env);
   const generator = new Generator(executor, model, program, [...weights.parameters, ...weights.frozen]);
   const bar = output.progress('tokens', count);
   const random = new RandomStream(seed, 'generate');

@@ -53,7 +53,7 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
     chain,
     blobs: store,
     log,
-    executor: await createWasmExecutor(),
+    executor: await executorFromEnvironment(process.env),
     scheduler,
     report: reportJson,
     signal,

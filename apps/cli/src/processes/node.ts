@@ -133,6 +133,6 @@ async function work(
   scheduler: WakeableScheduler,
 ): Promise<void> {
   const { role, report, signal, dishonest } = options;
-  const common = { link, chain, key, executor: await createWasmExecutor(), scheduler, report, signal, pollMs };
+  const common = { link, chain, key, executor: await executorFromEnvironment(process.env), scheduler, report, signal, pollMs };
   await (role === 'trainer' ? new Trainer({ ...common, dishonest }).run() : new Validator(common).run());
 }

@@ -3,7 +3,7 @@
  * choice is one of speed.
  */
 import { availableParallelism } from 'node:os';
-import { createWasmExecutor, type Executor, hasSharedMemory } from '@muster/engine';
+import { type CompiledExecutor, createWasmExecutor, hasSharedMemory, hasWasmVectors, wasmExecutor } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
 import { createNativeExecutor, nativeKernels } from './native.ts';
 import { createWasmThreadsExecutor } from './wasm-threads.ts';
@@ -12,41 +12,49 @@ import { createWasmThreadsExecutor } from './wasm-threads.ts';
 export interface ExecutorReport {
   readonly name: string;
   readonly available: boolean;
-  /** Why not, or what speaks for it. */
-  readonly reason: string;
-  /** float32 values in a vector; 0 if it is not available. */
+  /** Why it is not available; null if it is. */
+  readonly reason: string | null;
+  /** float32 numbers that one instruction works on. */
   readonly lanes: number;
   /** Most threads it can use. */
   readonly threads: number;
+  /** Most memory that one program may take. */
+  readonly memoryBytes: number;
+  /** One thread of it; null if it is not available. */
+  readonly executor: CompiledExecutor | null;
 }
 
 const lanesOf: Readonly<Record<string, number>> = { avx512: 16, avx2: 8, sse2: 4, neon: 4, portable: 4 };
 
-/** Every executor that Muster has, best first, and whether it runs here. */
-export function executorReports(): ExecutorReport[] {
+function reportOf(name: string, executor: CompiledExecutor, lanes: number, threads: number): ExecutorReport {
+  return { name, available: true, reason: null, lanes, threads, memoryBytes: executor.backend.maxBytes, executor };
+}
+
+const absent = (name: string, reason: string): ExecutorReport => ({
+  name,
+  available: false,
+  reason,
+  lanes: 0,
+  threads: 0,
+  memoryBytes: 0,
+  executor: null,
+});
+
+/** Every executor that Muster has, the one that `auto` takes first, and whether it runs here. */
+export function executorReports(): readonly ExecutorReport[] {
   const native = nativeKernels();
   const cores = availableParallelism();
-  const natives: ExecutorReport[] = native.available
-    ? native.instructionSets.map((set) => ({
-        name: `native-${set}`,
-        available: true,
-        reason: `built with ${native.compiler ?? 'an unknown compiler'}`,
-        lanes: lanesOf[set] ?? 4,
-        threads: cores,
-      }))
-    : [{ name: 'native', available: false, reason: native.reason, lanes: 0, threads: 0 }];
-  const shared = hasSharedMemory();
-  return [
-    ...natives,
-    {
-      name: 'wasm-threads',
-      available: shared,
-      reason: shared ? 'shared memory is here' : 'no shared memory',
-      lanes: shared ? 4 : 0,
-      threads: shared ? cores : 0,
-    },
-    { name: 'wasm', available: true, reason: 'runs everywhere', lanes: 4, threads: 1 },
-  ];
+  const natives = native.available
+    ? native.instructionSets.map((instructionSet) =>
+        reportOf(`native-${instructionSet}`, createNativeExecutor({ instructionSet, threads: 1 }), lanesOf[instructionSet] ?? 4, cores),
+      )
+    : [];
+  const wasm = hasWasmVectors() ? reportOf('wasm', wasmExecutor, 4, 1) : absent('wasm', 'this runtime has no WebAssembly vectors of 128 bits');
+  const wasmThreads =
+    hasWasmVectors() && hasSharedMemory() && cores > 1
+      ? reportOf('wasm-threads', createWasmThreadsExecutor(cores), 4, cores)
+      : absent('wasm-threads', cores > 1 ? 'this runtime has no WebAssembly memory that threads share' : 'this machine has one core');
+  return [...natives, ...(native.available ? [] : [absent('native', native.reason)]), wasm, wasmThreads];
 }
 
 /** What a name chooses: `native` (the best instruction set), `native-avx2` and the like, `wasm`, or `auto`. */
@@ -60,7 +68,7 @@ export interface ExecutorChoice {
  * The executor of that name. `auto` takes native kernels where they are and WebAssembly else. Throws EXECUTOR_UNAVAILABLE for
  * what is not here.
  */
-export async function openExecutor({ name, threads }: ExecutorChoice): Promise<Executor> {
+export async function openExecutor({ name, threads }: ExecutorChoice): Promise<CompiledExecutor> {
   if (name === 'auto') return openExecutor({ name: nativeKernels().available ? 'native' : 'wasm', threads });
   if (name === 'wasm') return threads > 1 ? createWasmThreadsExecutor(threads) : await createWasmExecutor();
   if (name === 'native') return createNativeExecutor({ threads });
@@ -71,7 +79,7 @@ export async function openExecutor({ name, threads }: ExecutorChoice): Promise<E
 }
 
 /** The executor that the environment asks for: MUSTER_EXECUTOR (a name of `openExecutor`, `auto` by default) and MUSTER_THREADS (1). */
-export function executorFromEnvironment(environment: Readonly<Record<string, string | undefined>>): Promise<Executor> {
+export function executorFromEnvironment(environment: Readonly<Record<string, string | undefined>>): Promise<CompiledExecutor> {
   const threads = Number(environment['MUSTER_THREADS'] ?? '1');
   if (!Number.isSafeInteger(threads) || threads < 1 || threads > 64) {
     throw new MusterError('USAGE', `MUSTER_THREADS: ${environment['MUSTER_THREADS'] ?? ''} is not a number from 1 to 64`, {

@@ -15,8 +15,8 @@ function touch(buffer: Buffer, index: number): void {
   buffer.lastUse = Math.max(buffer.lastUse, index);
 }
 
-/** Sets the first and last instruction that needs each buffer. The first `state` outputs change places with inputs, so they live throughout, as inputs then do. */
-function findLives(plan: Plan, state: number): void {
+/** Sets the first and last instruction that needs each buffer. In a loop inputs live throughout, and the first `state` outputs, which change places with them. */
+function findLives(plan: Plan, state: number | null): void {
   const end = plan.instructions.length;
   plan.instructions.forEach(({ reads, writes }, index) => {
     for (const buffer of reads) touch(buffer, index);
@@ -24,7 +24,7 @@ function findLives(plan: Plan, state: number): void {
   });
   for (const { buffer } of plan.inputs) {
     touch(buffer, -1);
-    if (state > 0) touch(buffer, end);
+    if (state !== null) touch(buffer, end);
   }
   for (const { buffer } of plan.constants) {
     touch(buffer, -1);
@@ -32,7 +32,7 @@ function findLives(plan: Plan, state: number): void {
   }
   plan.outputs.forEach(({ buffer }, index) => {
     touch(buffer, end);
-    if (index < state) touch(buffer, -1);
+    if (index < (state ?? 0)) touch(buffer, -1);
   });
 }
 
@@ -81,9 +81,10 @@ class Space {
 
 /**
  * Gives every used buffer of `plan` its address from `start` on; returns the first free byte after them.
+ * In a loop, `state` is the number of state tensors; null plans a single run.
  * Throws PROGRAM_INVALID when they need more than `maxBytes`.
  */
-export function placeBuffers(plan: Plan, start: number, state: number, maxBytes: number): number {
+export function placeBuffers(plan: Plan, start: number, state: number | null, maxBytes: number): number {
   findLives(plan, state);
   const used = plan.buffers.filter((buffer) => buffer.lastUse >= -1 && buffer.firstUse !== Infinity);
   const byStart = used.toSorted((a, b) => a.firstUse - b.firstUse);

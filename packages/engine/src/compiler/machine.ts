@@ -52,14 +52,15 @@ export class Machine {
   readonly bytes: number;
 
   /**
-   * Plans `program`. With `state` > 0 the first outputs are the next run's first inputs: `advance` then makes them so, by exchanging
-   * the roles of their buffers where that is possible.
+   * Plans `program`. If it is `looping`, inputs stay, and that many first outputs are the next run's first inputs: `advance` makes them
+   * so, by exchanging the roles of their buffers where that is possible.
    */
-  constructor(backend: KernelBackend, program: Program, fuse: boolean, state = 0) {
+  constructor(backend: KernelBackend, program: Program, fuse: boolean, looping: number | null = null) {
+    const state = looping ?? 0;
     this.#plan = lowerProgram(program, fuse);
     this.#state = state;
     const { inputs, outputs, constants } = this.#plan;
-    const end = placeBuffers(this.#plan, backend.start, state, backend.maxBytes);
+    const end = placeBuffers(this.#plan, backend.start, looping, backend.maxBytes);
     const leaves = inputs.slice(0, state).map((view) => Math.ceil(bytesOf(view) / leafBytes));
     this.#rootsAddress = end;
     this.#leavesAddress = end + hashBytes * state;
@@ -245,9 +246,9 @@ function allocate(backend: KernelBackend, bytes: number): KernelMemory {
 }
 
 /** A machine for a checked `program`. Throws INTERNAL or PROGRAM_INVALID when its tensors or tables do not fit in memory. */
-export function createMachine(backend: KernelBackend, program: Program, fuse: boolean, state = 0): Machine {
+export function createMachine(backend: KernelBackend, program: Program, fuse: boolean, looping: number | null = null): Machine {
   try {
-    return new Machine(backend, program, fuse, state);
+    return new Machine(backend, program, fuse, looping);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new MusterError('INTERNAL', `no memory for the tables of program "${program.name}"`, { program: program.name }, { cause: error });

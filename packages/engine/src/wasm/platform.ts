@@ -19,6 +19,7 @@ export interface WasmNamespace {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: Record<string, Record<string, WasmMemory>>) => { readonly exports: unknown };
   compile(bytes: Uint8Array): Promise<object>;
+  validate(bytes: Uint8Array): boolean;
 }
 
 /** The platform's WebAssembly. Throws INTERNAL where there is none. */
@@ -31,4 +32,14 @@ export function webAssembly(): WasmNamespace {
 /** The next multiple of 64. */
 export function aligned(bytes: number): number {
   return Math.ceil(bytes / 64) * 64;
+}
+
+/** The shortest module whose one function adds two vectors: valid only where vectors of 128 bits are known. */
+const vectorModule = Uint8Array.from([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+]);
+
+/** Whether the platform has WebAssembly with vectors of 128 bits, which the kernels need. */
+export function hasWasmVectors(): boolean {
+  return (globalThis as { readonly WebAssembly?: WasmNamespace }).WebAssembly?.validate(vectorModule) === true;
 }
