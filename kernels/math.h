@@ -102,11 +102,19 @@ INLINE vf at_most(vf x, vf limit) { return __builtin_wasm_pmin_f32x4(x, limit); 
 #else
 #define HARDWARE(NAME, A, B) ((vf)_mm_##NAME##_ps((__m128)(A), (__m128)(B)))
 #endif
+#if LANES == 16
+/* Range with the sign of the result of the comparison orders the zeros. */
+#define ORDERED_RANGE(A, B, KIND) \
+  ((vf)_mm512_mask_range_ps((__m512)bits(0x7fc00000u), _mm512_cmp_ps_mask((__m512)(A), (__m512)(B), _CMP_ORD_Q), (__m512)(A), (__m512)(B), KIND))
+INLINE vf minimum(vf a, vf b) { return ORDERED_RANGE(a, b, 4); }
+INLINE vf maximum(vf a, vf b) { return ORDERED_RANGE(a, b, 5); }
+#else
 INLINE vf minimum(vf a, vf b) { return (vf)((vi)HARDWARE(min, a, b) | (vi)HARDWARE(min, b, a)); }
 INLINE vf maximum(vf a, vf b) {
   vf most = (vf)((vi)HARDWARE(max, a, b) & (vi)HARDWARE(max, b, a));
   return pick(unordered(a, b), bits(0x7fc00000u), most);
 }
+#endif
 INLINE vf at_least(vf x, vf limit) { return HARDWARE(max, limit, x); }
 INLINE vf at_most(vf x, vf limit) { return HARDWARE(min, limit, x); }
 #elif defined(__aarch64__)

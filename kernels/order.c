@@ -78,21 +78,27 @@ static u32 sort_rows(const u32 *d, const Context *context) {
   return 0;
 }
 
-#define TURN(R) x0 = x0 + x1, x1 = ((x1 << R) | (x1 >> (32 - R))) ^ x0;
+/* Vectors that are mixed side by side: one alone waits for its own results. */
+#define STREAMS 2
+#define EACH_STREAM UNROLL for (u32 s = 0; s < STREAMS; s++)
+#define TURN(R) EACH_STREAM x0[s] += x1[s], x1[s] = ((x1[s] << R) | (x1[s] >> (32 - R))) ^ x0[s];
+#define INJECT(K0, K1, N) EACH_STREAM x0[s] += K0[s], x1[s] += K1[s] + N;
 
-INLINE vu threefry_words(vu k0, vu k1, vu counter, u32 mode) {
-  vu k2 = k0 ^ k1 ^ 0x1bd11bdau, x0 = k0, x1 = counter + k1;
+/* The words of keys (k0, k1) and counters (0, counter). */
+INLINE void threefry_words(vu *words, const vu *k0, const vu *k1, const vu *counter, u32 mode) {
+  vu k2[STREAMS], x0[STREAMS], x1[STREAMS];
+  EACH_STREAM k2[s] = k0[s] ^ k1[s] ^ 0x1bd11bdau, x0[s] = k0[s], x1[s] = counter[s] + k1[s];
   TURN(13) TURN(15) TURN(26) TURN(6)
-  x0 += k1, x1 += k2 + 1;
+  INJECT(k1, k2, 1)
   TURN(17) TURN(29) TURN(16) TURN(24)
-  x0 += k2, x1 += k0 + 2;
+  INJECT(k2, k0, 2)
   TURN(13) TURN(15) TURN(26) TURN(6)
-  x0 += k0, x1 += k1 + 3;
+  INJECT(k0, k1, 3)
   TURN(17) TURN(29) TURN(16) TURN(24)
-  x0 += k1, x1 += k2 + 4;
+  INJECT(k1, k2, 4)
   TURN(13) TURN(15) TURN(26) TURN(6)
-  x0 += k2, x1 += k0 + 5;
-  return mode == 0 ? x0 : mode == 1 ? x1 : x0 ^ x1;
+  INJECT(k2, k0, 5)
+  EACH_STREAM words[s] = mode == 0 ? x0[s] : mode == 1 ? x1[s] : x0[s] ^ x1[s];
 }
 
 /*
@@ -107,25 +113,34 @@ static u32 threefry(const u32 *d, const Context *context) {
   if (share.begin == share.end) return 0;
   u32 key = share.begin / counts, counter = share.begin % counts;
   for (u32 i = share.begin; i < share.end;) {
-    vu k0, k1, counters, words;
-    u32 used = 0;
-    if (counts - counter >= LANES && share.end - i >= LANES) {
-      words = threefry_words(splatu(first[key]), splatu(second[key]), splatu(counter) + (vu)lane_numbers(), mode);
-      storeu(out + i, words);
-      i += LANES;
-      counter += LANES;
+    vu k0[STREAMS], k1[STREAMS], counters[STREAMS], words[STREAMS];
+    if (counts - counter >= STREAMS * LANES && share.end - i >= STREAMS * LANES) {
+      EACH_STREAM {
+        k0[s] = splatu(first[key]);
+        k1[s] = splatu(second[key]);
+        counters[s] = splatu(counter + s * LANES) + (vu)lane_numbers();
+      }
+      threefry_words(words, k0, k1, counters, mode);
+      EACH_STREAM storeu(out + i + s * LANES, words[s]);
+      i += STREAMS * LANES;
+      counter += STREAMS * LANES;
       if (counter == counts) key++, counter = 0;
       continue;
     }
-    k0 = k1 = counters = splatu(0);
-    for (; used < LANES && i + used < share.end; used++) {
-      k0[used] = first[key];
-      k1[used] = second[key];
-      counters[used] = counter;
-      if (++counter == counts) key++, counter = 0;
+    /* Few counters are left of this key: words of several keys, or of none. */
+    u32 lanes[4][STREAMS * LANES], used = 0;
+    for (u32 l = 0; l < STREAMS * LANES; l++) {
+      u32 within = i + l < share.end;
+      lanes[0][l] = within ? first[key] : 0;
+      lanes[1][l] = within ? second[key] : 0;
+      lanes[2][l] = counter;
+      used += within;
+      if (within && ++counter == counts) key++, counter = 0;
     }
-    words = threefry_words(k0, k1, counters, mode);
-    for (u32 l = 0; l < used; l++) out[i + l] = words[l];
+    EACH_STREAM k0[s] = loadu(lanes[0] + s * LANES), k1[s] = loadu(lanes[1] + s * LANES), counters[s] = loadu(lanes[2] + s * LANES);
+    threefry_words(words, k0, k1, counters, mode);
+    EACH_STREAM storeu(lanes[3] + s * LANES, words[s]);
+    for (u32 l = 0; l < used; l++) out[i + l] = lanes[3][l];
     i += used;
   }
   return 0;

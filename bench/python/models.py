@@ -1,7 +1,7 @@
 """PyTorch models equal to Muster's families, written as PyTorch's users write them.
 
-`build(spec)` gives the module, `Twin.load` puts Muster's parameters into it and `Twin.names` says which is which. Muster keeps dense kernels
-as [inputs, outputs], PyTorch as [outputs, inputs]; convolutions agree. `spec` is the JSON that Muster builds the model from.
+`load` puts Muster's parameters into a module and `names` says which is which. Muster keeps dense kernels
+as [inputs, outputs], PyTorch as [outputs, inputs]; kernels of convolutions agree. Images arrive as PyTorch likes them, channels first. `spec` is the JSON that Muster builds the model from.
 """
 
 import math
@@ -49,14 +49,13 @@ class Cnn(nn.Module):
         self.head = Flat([height * width * depths[-1], *spec["hidden"], spec["classes"]])
 
     def forward(self, x):
-        value = x.permute(0, 3, 1, 2)
         for layer in self.conv:
-            value = F.relu(layer(value))
-        return self.head(value)
+            x = F.relu(layer(x))
+        return self.head(x)
 
 
 class LeNet(nn.Module):
-    """LeNet-5 with relu and max-pooling: 6 @ 5×5 padded by 2, 16 @ 5×5, 120, 84, classes. Records are [height, width, channels]."""
+    """LeNet-5 with relu and max-pooling: 6 @ 5×5 padded by 2, 16 @ 5×5, 120, 84, classes. Images are [channels, height, width]."""
 
     def __init__(self, spec):
         super().__init__()
@@ -66,10 +65,9 @@ class LeNet(nn.Module):
         self.head = Flat([features, 120, 84, spec["classes"]])
 
     def forward(self, x):
-        value = x.permute(0, 3, 1, 2)
         for layer in self.conv:
-            value = F.relu(F.max_pool2d(layer(value), 2))
-        return self.head(value)
+            x = F.relu(F.max_pool2d(layer(x), 2))
+        return self.head(x)
 
 
 class ResNetBlock(nn.Module):
@@ -106,7 +104,7 @@ class ResNet(nn.Module):
         self.head = Flat([width, spec["classes"]])
 
     def forward(self, x):
-        value = F.relu(self.norm(self.stem(x.permute(0, 3, 1, 2))))
+        value = F.relu(self.norm(self.stem(x)))
         for block in self.blocks:
             value = block(value)
         return self.head(value.mean((2, 3)))

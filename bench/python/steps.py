@@ -1,5 +1,6 @@
 """Whole training steps: forward, backward, clipping, optimizer. One run is one step on the same batch; the result is the loss before it."""
 
+import numpy as np
 import torch
 
 import models
@@ -15,6 +16,7 @@ MODULES = {
     "gpt": models.Gpt,
     "mamba": models.Mamba,
 }
+IMAGES = ("cnn", "lenet", "resnet")
 
 
 def product(extents):
@@ -48,7 +50,9 @@ def optimizer_of(parameters, options, foreach=False):
 
 
 def batch_of(spec, arrays):
-    """x and y as PyTorch wants them: class numbers and tokens are int64 there."""
+    """x and y as PyTorch wants them: class numbers and tokens int64, images channels first."""
+    if spec["family"] in IMAGES:
+        arrays = {**arrays, "x": np.ascontiguousarray(arrays["x"].transpose(0, 3, 1, 2))}
     wide = lambda array: torch.from_numpy(array.astype("int64") if array.dtype.kind in "iu" else array)
     return wide(arrays["x"]), wide(arrays["y"])
 
@@ -91,4 +95,5 @@ def random_batch(spec):
         return [torch.randint(spec["vocabulary"], (batch, spec["context"])) for _ in range(2)]
     if spec["family"] == "regression":
         return torch.rand(batch, *spec["input"]), torch.rand(batch, spec["outputs"])
-    return torch.rand(batch, *spec["input"]), torch.randint(spec["classes"], (batch,))
+    image = [spec["input"][axis] for axis in (2, 0, 1)] if spec["family"] in IMAGES else spec["input"]
+    return torch.rand(batch, *image), torch.randint(spec["classes"], (batch,))

@@ -83,7 +83,7 @@ export function planOf(estimate: ModelEstimate, stepSeconds: number, schedule: S
     const adapted = memory.parameters * 1.02 + memory.given + rematerialised.memory.activations;
     remedies.push(
       adapted <= usable
-        ? `LoRA: frozen parameters once and small adapters need about ${gigabytes(adapted)}`
+        ? `LoRA (\`--lora 16\`): frozen parameters once and small adapters need about ${gigabytes(adapted)}`
         : `LoRA would still need about ${gigabytes(adapted)}: a smaller model, or a machine with more memory`,
     );
     if (rematerialised.memory.activations > 0.2 * rematerialised.memory.total)

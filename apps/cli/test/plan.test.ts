@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ import { estimateModel, type ModelEstimate } from '@muster/models';
 import { MusterError } from '@muster/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { predictStep, timeProgram } from '../src/calibrate.ts';
-import { checkConformance } from '../src/commands/doctor.ts';
+import { checkConformance, vectorFolder } from '../src/commands/doctor.ts';
 import { planCommand } from '../src/commands/plan.ts';
 import { executorReports } from '../src/executors.ts';
 import { homePaths } from '../src/home.ts';
@@ -99,7 +99,7 @@ describe('a plan', () => {
     const small = planOf(estimate(), 2, schedule, { ...roomy, executorBytes: 4e9 });
     expect(small.verdict).toBe('cannot');
     expect(small.reasons.join()).toContain('a program of the executor may take 4.00 GB');
-    expect(small.remedies.join()).toMatch(/LoRA: .* about 3\.02 GB.*smaller batch/);
+    expect(small.remedies.join()).toMatch(/LoRA .* about 3\.02 GB.*smaller batch/);
     expect(planOf(estimate(), 2, schedule, { ...roomy, memoryBytes: 3e9 }).remedies.join()).toContain('LoRA would still need');
     const slow = planOf(estimate(), 100, schedule, roomy);
     expect(slow.verdict).toBe('cannot');
@@ -160,7 +160,9 @@ describe('conformance', () => {
         };
       },
     };
-    const found = await checkConformance(wrong);
+    const few = join(folder, 'vectors');
+    for (const name of ['add.json', 'dot.json', 'sort.json']) await cp(join(vectorFolder, name), join(few, name));
+    const found = await checkConformance(wrong, few);
     expect(found.ok).toBe(false);
     expect(found.wrong.length).toBeGreaterThan(3);
     expect((await checkConformance(wasmExecutor, join(folder, 'absent'))).ok).toBeNull();
@@ -222,6 +224,7 @@ test('a machine file that is none, and options that contradict each other, are r
     [{ params: '1B', batch: '0' }, '--batch'],
     [{ params: '1B', bandwidth: 'fast' }, '--bandwidth'],
     [{ params: '1B', steps: '1.5' }, '--steps'],
+    [{ params: '1B', lora: 'x' }, '--lora'],
     [{ params: '1B', machine: join(folder, 'absent.json') }, 'absent.json'],
     [{ model: join(folder, 'absent.json') }, 'absent.json'],
   ] as const) {

@@ -5,7 +5,7 @@
  * `context` are the feature, the last `context` the target. The stream is stored once. A held-out part is the end of the text, not drawn:
  * windows overlap, a drawn test record would have been seen.
  */
-import { type CidText, integer } from '@muster/protocol';
+import { type CidText, integer, MusterError } from '@muster/protocol';
 import { dataError, type DatasetBlock, type RawDataset, type SourceFile, storeTokens, textSplit } from './dataset.ts';
 import { gunzipFile } from './gzip.ts';
 import { type HeldOut, heldOutCount } from './heldout.ts';
@@ -32,9 +32,12 @@ export interface TextOptions {
   readonly tokenizer: ((texts: readonly string[]) => TextTokenizer) | null;
 }
 
+/** Longest text that a tokenizer is given, bytes: 256 MiB, so that it fits a string. Bytes as tokens have no such limit. */
+export const maxTokenisedBytes = 256 * 1024 * 1024;
+
 export const defaultTextOptions: TextOptions = { context: 64, stride: 64, tokenizer: null };
 
-/** The dataset of a text: token features [context], next-token targets. Throws FIELD_INVALID, DATA_MALFORMED (too short, not UTF-8 where there is a tokenizer). */
+/** The dataset of a text: token features [context], next-token targets. Throws FIELD_INVALID, DATA_MALFORMED (too short, not UTF-8 where there is a tokenizer), BYTES_TOO_LARGE. */
 export function importText(
   name: string,
   train: SourceFile,
@@ -77,6 +80,13 @@ function bytesOf(files: readonly SourceFile[]): Tokenised {
 
 function tokensOf(files: readonly SourceFile[], tokenizerFor: NonNullable<TextOptions['tokenizer']>): Tokenised {
   const texts = files.map(({ name, bytes }) => {
+    if (bytes.length > maxTokenisedBytes) {
+      throw new MusterError('BYTES_TOO_LARGE', `${name}: ${bytes.length} bytes for a tokenizer, at most ${maxTokenisedBytes}`, {
+        file: name,
+        bytes: bytes.length,
+        maxBytes: maxTokenisedBytes,
+      });
+    }
     const text = decodeUtf8(bytes);
     if (typeof text !== 'string') throw dataError('DATA_MALFORMED', name, null, `not UTF-8 at byte ${text.malformedAt}`);
     return text;

@@ -7,6 +7,7 @@ import {
   defaultTextOptions,
   importText,
   indexRange,
+  maxTokenisedBytes,
   noHeldOut,
   packDataset,
   type RawDataset,
@@ -78,6 +79,13 @@ describe('a tokenised text', () => {
     const { code, message } = errorOf(() => importText('t', broken, null, options(tokenizerOf(256)), noHeldOut, 1000));
     expect({ code, message }).toEqual({ code: 'DATA_MALFORMED', message: 'broken.txt: not UTF-8 at byte 2' });
     expect(importText('t', broken, null, { ...defaultTextOptions, context: 3, stride: 1 }, noHeldOut, 1000).splits[0]?.records).toBe(2);
+  });
+
+  test('that no string could hold is refused by its length', () => {
+    const large = { name: 'large.txt', bytes: new Uint8Array(maxTokenisedBytes + 1) };
+    const { code, message } = errorOf(() => importText('t', large, null, options(tokenizerOf(256)), noHeldOut, 2 ** 30));
+    expect(code).toBe('BYTES_TOO_LARGE');
+    expect(message).toMatch(/^large\.txt: 268435457 bytes for a tokenizer/);
   });
 
   test('that is too short for a record is refused in tokens', () => {

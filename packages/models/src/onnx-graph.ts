@@ -2,7 +2,7 @@
  * A graph of ONNX nodes under construction: names, constants, and the few reshaping steps that translations share. It knows nothing of
  * programs; what a primitive becomes is `onnx-operations.ts`.
  */
-import { elementCount, sameShape, type Tensor, type TensorType } from '@muster/engine';
+import { elementCount, sameShape, type Tensor, tensorBytes, type TensorType } from '@muster/engine';
 import { type AttributeValue, type Message, type NodeDescription, type OnnxType, tensorProto } from './onnx-proto.ts';
 
 /** The value called `name` in the graph. */
@@ -45,9 +45,9 @@ export class OnnxGraph {
   }
 
   /** A constant tensor. */
-  constant({ dtype, shape, data }: Tensor): string {
+  constant(tensor: Tensor): string {
     const name = this.#name();
-    this.initializer(name, dtype, shape, littleEndian(data));
+    this.initializer(name, tensor.dtype, tensor.shape, tensorBytes(tensor));
     return name;
   }
 
@@ -95,15 +95,4 @@ export class OnnxGraph {
     if (value.dtype === dtype) return value;
     return { name: this.node('Cast', [value.name], { to: code }), dtype, shape: value.shape };
   }
-}
-
-const hostIsLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
-
-/** The bytes of `data`, little-endian; a view of it where the host is. */
-export function littleEndian(data: Tensor['data']): Uint8Array {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  if (hostIsLittleEndian || data instanceof Uint8Array) return bytes;
-  const swapped = bytes.slice();
-  for (let at = 0; at < swapped.length; at += 4) swapped.subarray(at, at + 4).reverse();
-  return swapped;
 }

@@ -4,9 +4,9 @@
  * For use elsewhere: ONNX runtimes compute in their own order, so results agree to rounding. What each primitive becomes is
  * `onnx-operations.ts`; the encoding is `onnx-proto.ts`. Every extent is fixed, as it is in the program.
  */
-import { checkProgram, describeType, elementCount, type Operation, type Program, sameType, type Tensor } from '@muster/engine';
+import { checkProgram, describeType, elementCount, type Operation, type Program, sameType, type Tensor, tensorBytes } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
-import { littleEndian, OnnxGraph, type OnnxValue } from './onnx-graph.ts';
+import { OnnxGraph, type OnnxValue } from './onnx-graph.ts';
 import { maximumOfWindows, translateOperation } from './onnx-operations.ts';
 import { modelFile, valueInfo } from './onnx-proto.ts';
 
@@ -83,7 +83,7 @@ export function programToOnnx(
       throw new MusterError('TENSOR_MISMATCH', `${input.name} is ${describeType(weight)}, expected ${describeType(input)}`, {
         input: input.name,
       });
-    } else if (needed.has(index)) graph.initializer(name, input.dtype, input.shape, littleEndian(weight.data));
+    } else if (needed.has(index)) graph.initializer(name, input.dtype, input.shape, tensorBytes(weight));
   });
   program.constants.forEach((constant, i) => {
     const index = program.inputs.length + i;

@@ -5,7 +5,7 @@
  * names to `{dtype, shape, data_offsets: [begin, end]}`, offsets from the start of the data, and `__metadata__` to texts by name. The
  * tensors fill the data without holes or overlaps. Source: the format's README and the reference implementation, huggingface/safetensors.
  */
-import type { Tensor } from '@muster/engine';
+import { type Tensor, tensorBytes } from '@muster/engine';
 import { type ErrorDetails, MusterError } from '@muster/protocol';
 import { decodeUtf8, encodeUtf8 } from './utf8.ts';
 
@@ -235,24 +235,15 @@ export function encodeSafetensors(
     throw new MusterError('BYTES_TOO_LARGE', `safetensors: a header of ${padded} bytes`, { bytes: padded, maxBytes: maxSafetensorsHeader });
   }
   const file = new Uint8Array(8 + padded + end);
-  const view = new DataView(file.buffer);
-  view.setBigUint64(0, BigInt(padded), true);
+  new DataView(file.buffer).setBigUint64(0, BigInt(padded), true);
   file.set(header, 8);
   file.fill(0x20, 8 + header.length, 8 + padded);
   let at = 8 + padded;
-  for (const { tensor } of ordered) at = writeElements(view, at, tensor);
+  for (const { tensor } of ordered) {
+    file.set(tensorBytes(tensor), at);
+    at += tensor.data.byteLength;
+  }
   return file;
 }
 
 const width = (tensor: Tensor): number => (tensor.dtype === 'bool' ? 1 : 4);
-
-/** Writes the elements of `tensor` little-endian at `at`; returns the place after them. */
-function writeElements(view: DataView, at: number, { data }: Tensor): number {
-  if (data instanceof Uint8Array) {
-    new Uint8Array(view.buffer, at, data.length).set(data);
-    return at + data.length;
-  }
-  const words = new Uint32Array(data.buffer, data.byteOffset, data.length);
-  for (const [index, word] of words.entries()) view.setUint32(at + 4 * index, word, true);
-  return at + 4 * words.length;
-}

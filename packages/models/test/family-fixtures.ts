@@ -2,7 +2,7 @@
 import { elementCount, type Executor, type NamedType, type Program, referenceExecutor, type Tensor, wasmExecutor } from '@muster/engine';
 import { expect } from 'vitest';
 import { type BuiltModel, gradientProgram, type ModelDefinition } from '@muster/models';
-import { key, keysFor, uniforms, zerosOf } from './fixtures.ts';
+import { key, keysFor, relativeError, uniforms, zerosOf } from './fixtures.ts';
 
 export function int32(shape: readonly number[], values: ArrayLike<number>): Tensor {
   return { dtype: 'int32', shape, data: Int32Array.from(values) };
@@ -68,6 +68,15 @@ export function trainOn(
   }
   prepared.dispose();
   return { losses, parameters: state.slice(0, built.model.parameters.length) };
+}
+
+/** The gradients that a training step takes are those of the plain functions, to 1e-5 of each tensor's largest: derivatives that are written out are right. */
+export function expectSameGradients(definition: ModelDefinition, parameters: readonly Tensor[], { x, y }: Batch): void {
+  const batchSize = x.shape[0] as number;
+  const plain = runFast(gradientProgram(definition, batchSize), [...parameters, x, y]);
+  const trained = runFast(gradientProgram(definition, batchSize, true), [...parameters, x, y, key]);
+  expect(bitsOf(trained.slice(0, 1))).toEqual(bitsOf(plain.slice(0, 1)));
+  trained.forEach(({ data }, i) => expect(relativeError(data, plain[i]?.data ?? [])).toBeLessThan(1e-5));
 }
 
 /** Every operation of a training step and an evaluation gives the same bits in both executors. */

@@ -7,9 +7,21 @@ import {
   gptDefinition,
   type GptOptions,
   gradientProgram,
+  type ModelDefinition,
 } from '@muster/models';
-import { bitsOf, countingTokens, drawn, expectSameBits, expectSlopes, initialOf, int32, runFast, trainOn } from './family-fixtures.ts';
-import { uniforms } from './fixtures.ts';
+import {
+  bitsOf,
+  countingTokens,
+  drawn,
+  expectSameBits,
+  expectSameGradients,
+  expectSlopes,
+  initialOf,
+  int32,
+  runFast,
+  trainOn,
+} from './family-fixtures.ts';
+import { key, uniforms } from './fixtures.ts';
 
 const tiny: GptOptions = {
   vocabulary: 7,
@@ -41,6 +53,15 @@ const training = {
 
 const batch = countingTokens(4, tiny.context, tiny.vocabulary);
 
+/** Values at which nothing is degenerate. */
+function parametersOf(definition: ModelDefinition): Tensor[] {
+  const next = uniforms(5);
+  return definition.parameters.map(({ name, shape }) => {
+    const tensor = drawn({ name, dtype: 'float32', shape }, next, 0.5);
+    return name.endsWith('.scale') ? { ...tensor, data: tensor.data.map((value) => value + 1) } : tensor;
+  });
+}
+
 /** Scores of the first record from position `first` up to `end`. */
 const scoresAt = (scores: ArrayLike<number> | undefined, first: number, end: number): number[] =>
   Array.from(scores ?? []).slice(first * tiny.vocabulary, end * tiny.vocabulary);
@@ -60,15 +81,7 @@ describe.each(variants)('a GPT %s', (_, options) => {
 
   test('gives the same bits in both executors', () => expectSameBits(built, batch));
 
-  test('has the gradients of finite differences', () => {
-    const next = uniforms(5);
-    const parameters = definition.parameters.map(({ name, shape }) => {
-      const type = { name, dtype: 'float32', shape } as const;
-      const tensor = drawn(type, next, 0.5);
-      return name.endsWith('.scale') ? { ...tensor, data: tensor.data.map((value) => value + 1) } : tensor;
-    });
-    expectSlopes(definition, parameters, batch);
-  });
+  test('has the gradients of finite differences', () => expectSlopes(definition, parametersOf(definition), batch));
 
   test('never looks ahead', () => {
     const parameters = initialOf(built);
@@ -80,6 +93,11 @@ describe.each(variants)('a GPT %s', (_, options) => {
     expect(scoresAt(first, 0, 4)).toEqual(scoresAt(second, 0, 4));
     expect(scoresAt(first, 4, tiny.context)).not.toEqual(scoresAt(second, 4, tiny.context));
   });
+});
+
+test.each(['gelu', 'gelu-tanh'] as const)('a training step with %s takes the gradients of the plain function', (activation) => {
+  const definition = gptDefinition({ ...tiny, activation });
+  expectSameGradients(definition, parametersOf(definition), batch);
 });
 
 /** Root mean square of the elements. */
@@ -114,8 +132,9 @@ test('activations far out stay finite, in both directions', () => {
   const parameters = definition.parameters.map(({ name, shape }) =>
     drawn({ name, dtype: 'float32', shape }, uniforms(9), name.includes('mlp') || name.includes('qkv') ? 200 : 1),
   );
-  const outputs = runFast(gradientProgram(definition, 4), [...parameters, batch.x, batch.y]);
-  for (const { data } of outputs) expect([...data].every(Number.isFinite)).toBe(true);
+  const plain = runFast(gradientProgram(definition, 4), [...parameters, batch.x, batch.y]);
+  const trained = runFast(gradientProgram(definition, 4, true), [...parameters, batch.x, batch.y, key]);
+  for (const { data } of [...plain, ...trained]) expect([...data].every(Number.isFinite)).toBe(true);
 });
 
 test('the nanoGPT recipe takes fewer than 950 operations besides its optimizer, and no large constant', () => {

@@ -3,8 +3,18 @@ import { type Program, type Tensor, traceProgram } from '@muster/engine';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildModelFromDefinition, type BuiltModel, gradientProgram, mambaDefinition, type MambaOptions } from '@muster/models';
 import { advance, scanChunks } from '../src/families/state-space.ts';
-import { countingTokens, drawn, expectSameBits, expectSlopes, initialOf, int32, runFast, trainOn } from './family-fixtures.ts';
-import { relativeError, uniforms } from './fixtures.ts';
+import {
+  countingTokens,
+  drawn,
+  expectSameBits,
+  expectSameGradients,
+  expectSlopes,
+  initialOf,
+  int32,
+  runFast,
+  trainOn,
+} from './family-fixtures.ts';
+import { key, relativeError, uniforms } from './fixtures.ts';
 
 const tiny: MambaOptions = {
   vocabulary: 7,
@@ -53,6 +63,8 @@ describe.each([8, 4, 2])('a Mamba-2 with chunks of %i positions', (chunk) => {
   test('gives the same bits in both executors', () => expectSameBits(built, batch));
 
   test('has the gradients of finite differences', () => expectSlopes(mambaDefinition(options), parametersOf(options), batch));
+
+  test('has the same gradients in a training step', () => expectSameGradients(mambaDefinition(options), parametersOf(options), batch));
 
   test('never looks ahead', () => {
     const parameters = initialOf(built);
@@ -150,8 +162,9 @@ test('a context shorter than the convolution is one', () => {
 
 test('parameters far out stay finite, in both directions', () => {
   const parameters = parametersOf(tiny).map((tensor) => ({ ...tensor, data: tensor.data.map((value) => 40 * value) }));
-  const outputs = runFast(gradientProgram(mambaDefinition(tiny), 4), [...parameters, batch.x, batch.y]);
-  for (const { data } of outputs) expect([...data].every(Number.isFinite)).toBe(true);
+  const plain = runFast(gradientProgram(mambaDefinition(tiny), 4), [...parameters, batch.x, batch.y]);
+  const trained = runFast(gradientProgram(mambaDefinition(tiny), 4, true), [...parameters, batch.x, batch.y, key]);
+  for (const { data } of [...plain, ...trained]) expect([...data].every(Number.isFinite)).toBe(true);
 });
 
 test('no value is broadcast beyond the decays between the positions of a chunk', () => {

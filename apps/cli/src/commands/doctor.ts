@@ -11,7 +11,8 @@ import { executorReports } from '../executors.ts';
 import { instructionSets, thisMachine } from '../machine.ts';
 import { type Context, contextOf } from './context.ts';
 
-const vectorFolder = fileURLToPath(new URL('../../../../vectors/engine', import.meta.url));
+/** The conformance vectors of this clone. */
+export const vectorFolder = fileURLToPath(new URL('../../../../vectors/engine', import.meta.url));
 
 export interface Conformance {
   readonly executor: string;

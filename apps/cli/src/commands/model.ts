@@ -30,8 +30,8 @@ import { asCid, buildFrom, storeModel } from '../jobs.ts';
 import { loadWeights, modelNamed, type Weights, type WeightsFlags } from '../weights.ts';
 import type { Context } from './context.ts';
 
-/** Largest file of weights read: 8 GiB. */
-const maxWeightBytes = 2 ** 33;
+/** Largest file of weights read: what Node reads at once, 2 GiB less one byte. */
+const maxWeightBytes = 2 ** 31 - 1;
 
 const usage = (option: string, expected: string): MusterError => new MusterError('USAGE', `${option} must be ${expected}`, { option });
 

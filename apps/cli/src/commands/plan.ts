@@ -12,7 +12,7 @@ import {
   parseParameters,
   type StepMemory,
 } from '@muster/models';
-import { MusterError } from '@muster/protocol';
+import { cidOfBytes, MusterError } from '@muster/protocol';
 import type { Command } from 'commander';
 import { predictStep } from '../calibrate.ts';
 import { firstExecutor, type Machine, machineFrom, thisMachine } from '../machine.ts';
@@ -24,6 +24,7 @@ export interface PlanFlags {
   readonly params?: string;
   readonly batch?: string;
   readonly context?: string;
+  readonly lora?: string;
   readonly steps: string;
   readonly rounds?: string;
   readonly bandwidth: string;
@@ -46,8 +47,16 @@ function positive(option: string, text: string): number {
   return value;
 }
 
-/** The specification that the flags name: a JSON file, or a GPT of a size. */
+/** The specification that the flags name: a JSON file, or a GPT of a size; with adapters on every kernel where --lora asks for them. */
 async function specOf(flags: PlanFlags): Promise<ModelSpec> {
+  const spec = await baseSpecOf(flags);
+  if (flags.lora === undefined) return spec;
+  const rank = integerOf('--lora', flags.lora, 65_536);
+  // Nothing is trained, so the base may be any object.
+  return { ...spec, adapter: { rank, alpha: 2 * rank, targets: ['*.kernel'], base: cidOfBytes(new Uint8Array(0), 'raw') } };
+}
+
+async function baseSpecOf(flags: PlanFlags): Promise<ModelSpec> {
   if ((flags.model === undefined) === (flags.params === undefined)) throw usage('give --model <file> or --params <size>');
   const batch = flags.batch === undefined ? null : integerOf('--batch', flags.batch, 65_536);
   if (flags.params !== undefined) {
@@ -139,7 +148,7 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
     },
     null,
   );
-  output.line(`model     ${spec.family}, ${grouped(parameters)} parameters`);
+  output.line(`model     ${spec.family}, ${grouped(parameters)} ${flags.lora === undefined ? 'parameters' : 'parameters in adapters'}`);
   output.line(`machine   ${machine.cpu}, ${machine.cores} cores, ${gigabytes(limits.memoryBytes)}; executor ${machine.executor}`);
   output.line(
     `step      ${scaled(cost.flops, 'FLOP')}, ${duration(plan.stepSeconds)} (${Math.round(100 * sampledShare)} % of it timed on its own kernels)`,
@@ -176,6 +185,7 @@ export function addPlan(program: Command, finish: (ok: boolean) => void): void {
     .option('--params <size>', 'a GPT of this size instead: 124M, 500M, 1B, 3B, …')
     .option('--batch <n>', 'records per step (default: as the file says, else 1)')
     .option('--context <n>', 'tokens per record (default: as the file says, else 1024)')
+    .option('--lora <rank>', 'train low-rank adapters of this rank on every kernel instead of the model')
     .option('--steps <n>', 'optimizer steps per task', '32')
     .option('--rounds <n>', 'rounds of the job (default: what a month has room for)')
     .option('--bandwidth <Mbps>', 'megabits per second, up and down', '100')

@@ -79,9 +79,9 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
   const attentionOut = (parameters: Parameters, block: string, attended: JaxArray): JaxArray =>
     linear(parameters, `${block}.attention.out`, np.transpose(attended, [0, 2, 1, 3]).reshape([-1, width]));
 
-  const feedForward = (parameters: Parameters, block: string, x: JaxArray): JaxArray => {
+  const feedForward = (parameters: Parameters, block: string, x: JaxArray, training: boolean): JaxArray => {
     const normed = normalize(parameters, `${block}.norm2`, x, options.norm);
-    return linear(parameters, `${block}.mlp.out`, activate(linear(parameters, `${block}.mlp.in`, normed)));
+    return linear(parameters, `${block}.mlp.out`, activate(linear(parameters, `${block}.mlp.in`, normed), training));
   };
 
   const apply = (parameters: Parameters, tokens: JaxArray, training: ApplyContext): JaxArray => {
@@ -97,7 +97,7 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
       const normed = normalize(parameters, `${block}.norm1`, x.ref, options.norm);
       const attended = attend(...projections(parameters, block, normed, context), mask.ref, drop);
       x = x.add(drop(attentionOut(parameters, block, attended)));
-      x = x.ref.add(drop(feedForward(parameters, block, x)));
+      x = x.ref.add(drop(feedForward(parameters, block, x, training.key !== null)));
     }
     mask.dispose();
     return head(parameters, x).reshape([batch, context, vocabulary]);
@@ -131,7 +131,7 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
           attend(q, keys, values, mask.ref, (weights) => weights),
         ),
       );
-      x = x.ref.add(feedForward(parameters, block, x));
+      x = x.ref.add(feedForward(parameters, block, x, false));
     }
     return { cache: next, logits: head(parameters, x) };
   };

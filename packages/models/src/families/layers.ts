@@ -69,30 +69,68 @@ export function matrixProduct(a: JaxArray, b: JaxArray): JaxArray {
   return result.reshape([...lead, rows, columns]);
 }
 
-/** x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel, 2016). */
-export function gelu(x: JaxArray): JaxArray {
-  const half = lax.erf(x.ref.mul(Math.SQRT1_2)).mul(0.5).add(0.5);
-  return x.mul(half);
+/**
+ * `value` of a function at `x` whose derivative there is `slope`. For training steps: the backward pass is one product with the slope,
+ * and of all intermediate results only the slope waits for it. x − x is +0 for every finite x, so the value keeps its bits (−0 becomes +0).
+ */
+function withSlope(x: JaxArray, value: JaxArray, slope: JaxArray): JaxArray {
+  const nothing = x.ref.sub(lax.stopGradient(x));
+  return lax.stopGradient(value).add(nothing.mul(lax.stopGradient(slope)));
 }
+
+/** An element-wise function; `training` if its derivative will be taken. Both give the same values. */
+export type Activation = (x: JaxArray, training: boolean) => JaxArray;
+
+/** x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel, 2016); the derivative is Φ(x) + x · φ(x). */
+export const gelu: Activation = (x, training) => {
+  const scaled = x.ref.mul(Math.SQRT1_2);
+  const share = lax.erf(scaled.ref).mul(0.5).add(0.5);
+  const value = x.ref.mul(share.ref);
+  if (!training) {
+    for (const unused of [x, scaled, share]) unused.dispose();
+    return value;
+  }
+  const density = np.exp(np.negative(scaled.ref.mul(scaled))).mul(1 / Math.sqrt(2 * Math.PI));
+  return withSlope(x.ref, value, share.add(x.mul(density)));
+};
 
 /**
  * 1 / (1 + exp(−x)). The exponent is capped at 80: exp would reach infinity above 88, and infinity times the underflowing
  * derivative is a NaN in the backward pass. The cap changes values below e⁻⁸⁰ only.
  */
-export function sigmoid(x: JaxArray): JaxArray {
+function sigmoid(x: JaxArray): JaxArray {
   return np.reciprocal(np.exp(np.minimum(np.negative(x), 80)).add(1));
 }
 
-/** GPT-2's approximation of `gelu`: x / 2 · (1 + tanh u) = x · sigmoid(2u) with u = √(2/π) · (x + 0.044715 x³). */
-export function geluTanh(x: JaxArray): JaxArray {
-  const cubic = x.ref.mul(x.ref).mul(0.044715).add(1);
-  return x.ref.mul(sigmoid(x.mul(cubic).mul(2 * Math.sqrt(2 / Math.PI))));
-}
+/** x · sigmoid(x); the derivative is s · (1 + x · (1 − s)). */
+export const silu: Activation = (x, training) => {
+  const share = sigmoid(x.ref);
+  const value = x.ref.mul(share.ref);
+  if (!training) {
+    for (const unused of [x, share]) unused.dispose();
+    return value;
+  }
+  const rest = np.negative(share.ref).add(1);
+  return withSlope(x.ref, value, share.mul(x.mul(rest).add(1)));
+};
 
-/** x · sigmoid(x). */
-export function silu(x: JaxArray): JaxArray {
-  return x.ref.mul(sigmoid(x));
-}
+/**
+ * GPT-2's approximation of `gelu`: x / 2 · (1 + tanh u) = x · s with s = sigmoid(2u), u = √(2/π) · (x + 0.044715 x³); the derivative is
+ * s · (1 + x · (1 − s) · 2u′).
+ */
+export const geluTanh: Activation = (x, training) => {
+  const twice = 2 * Math.sqrt(2 / Math.PI);
+  const square = x.ref.mul(x.ref);
+  const share = sigmoid(x.ref.mul(square.ref.mul(0.044715).add(1)).mul(twice));
+  const value = x.ref.mul(share.ref);
+  if (!training) {
+    for (const unused of [x, square, share]) unused.dispose();
+    return value;
+  }
+  const inner = square.mul(3 * 0.044715 * twice).add(twice);
+  const rest = np.negative(share.ref).add(1);
+  return withSlope(x.ref, value, share.mul(x.mul(rest).mul(inner).add(1)));
+};
 
 /** log(1 + exp(x)), without overflow: max(x, 0) + log(1 + exp(−|x|)). */
 export function softplus(x: JaxArray): JaxArray {

@@ -8,7 +8,7 @@
  */
 import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import type { NamedType } from '@muster/engine';
-import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
+import type { ApplyContext, GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
 import { linear, linearKernels, normalize, normParameters, type Parameters, rootMeanSquareRows, silu, softplus, take } from './layers.ts';
 import { type MambaOptions, mustDivide } from './options.ts';
@@ -84,14 +84,15 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
   const parted = (x: JaxArray): [JaxArray, JaxArray, JaxArray] =>
     np.split(x, [inner, inner + stateWidth], 1) as [JaxArray, JaxArray, JaxArray];
 
-  /** From y [rows, heads, headWidth] and the layer's input of the same shape to the block's result [rows, width]. */
-  const gated = (parameters: Parameters, block: string, y: JaxArray, input: JaxArray, z: JaxArray): JaxArray => {
+  /** From y [rows, heads, headWidth] and the layer's input of the same shape, under the gate [rows, inner], to the block's result [rows, width]. */
+  const gated = (parameters: Parameters, block: string, y: JaxArray, input: JaxArray, gate: JaxArray): JaxArray => {
     const whole = y.add(input.mul(take(parameters, `${block}.skip`).reshape([heads, 1]))).reshape([-1, inner]);
-    const scaled = rootMeanSquareRows(whole.mul(silu(z)), false).mul(take(parameters, `${block}.gate.scale`));
+    const scaled = rootMeanSquareRows(whole.mul(gate), false).mul(take(parameters, `${block}.gate.scale`));
     return linear(parameters, `${block}.out`, scaled);
   };
 
-  const apply = (parameters: Parameters, tokens: JaxArray): JaxArray => {
+  const apply = (parameters: Parameters, tokens: JaxArray, { key }: ApplyContext): JaxArray => {
+    const training = key !== null;
     const batch = tokens.shape[0] as number;
     const rows = batch * context;
     let x = np.take(take(parameters, 'embedding.token').ref, tokens, 0).reshape([rows, width]);
@@ -105,7 +106,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
         (partial, tap, k) => partial.add(later(sequence.ref, convolutionWidth - 1 - k).mul(tap.reshape([mixed]))),
         take(parameters, `${block}.convolution.bias`),
       );
-      const [into, b, c] = parted(silu(sum).reshape([rows, mixed]));
+      const [into, b, c] = parted(silu(sum, training).reshape([rows, mixed]));
       const input = into.reshape([rows, heads, headWidth]);
       const y = scanChunks({
         u: input.ref.mul(steps.ref.reshape([rows, heads, 1])).reshape([batch, context, heads, headWidth]),
@@ -114,7 +115,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
         c: c.reshape([batch, context, stateWidth]),
         chunk,
       });
-      x = x.add(gated(parameters, block, y.reshape([rows, heads, headWidth]), input, z));
+      x = x.add(gated(parameters, block, y.reshape([rows, heads, headWidth]), input, silu(z, training)));
     }
     return head(parameters, x).reshape([batch, context, vocabulary]);
   };
@@ -138,7 +139,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
         .mul(take(parameters, `${block}.convolution.kernel`))
         .sum(1)
         .add(take(parameters, `${block}.convolution.bias`));
-      const [into, b, c] = parted(silu(sum));
+      const [into, b, c] = parted(silu(sum, false));
       const input = into.reshape([sequences, heads, headWidth]);
       const after = advance(take(given, `cache${layer}.state`), {
         u: input.ref.mul(steps.ref.reshape([sequences, heads, 1])),
@@ -147,7 +148,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
         c,
       });
       next.push(window, after.state);
-      x = x.add(gated(parameters, block, after.y, input, z));
+      x = x.add(gated(parameters, block, after.y, input, silu(z, false)));
     }
     return { cache: next, logits: head(parameters, x) };
   };
