@@ -4,7 +4,6 @@
  * The compiler is `@yowasp/clang` (clang compiled to WebAssembly, pinned in package-lock.json), so the same source gives the
  * same bytes on every machine. The result is committed: users never need the compiler.
  */
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { commands } from '@yowasp/clang';
 import type { Tree } from '@yowasp/clang';
@@ -84,17 +83,12 @@ function numbered(list: string): string[] {
 export async function generateModules(): Promise<Readonly<Record<string, string>>> {
   const [single, threaded] = [await compileKernels(false), await compileKernels(true)];
   const sources = readSources();
-  const flags = { compilerFlags, linkerFlags, threadedCompilerFlags, threadedLinkerFlags };
-  const sourceHash = createHash('sha256').update(JSON.stringify({ flags, sources })).digest('hex');
   const scratch = /#define SCRATCH_BYTES \((\d+)u << (\d+)\)/.exec(sources['types.h'] ?? '');
   const scratchBytes = Number(scratch?.[1]) * 2 ** Number(scratch?.[2]);
   if (!Number.isSafeInteger(scratchBytes)) throw new Error('types.h: SCRATCH_BYTES is not (n u << m)');
   const header = '/** Written by `node kernels/build.ts` from `kernels/`: do not edit. */';
   const kernels = [
     header,
-    '',
-    '/** SHA-256 of the sources and flags this was built from. */',
-    `export const kernelSourceHash = '${sourceHash}';`,
     '',
     '/** Bytes of scratch memory that every thread needs. */',
     `export const scratchBytes = ${scratchBytes};`,

@@ -4,7 +4,7 @@ import { MusterError } from '../../packages/protocol/src/index.ts';
 import type { CompiledExecutor } from '../../packages/engine/src/index.ts';
 
 export const executorNames = ['native', 'wasm'] as const;
-export type ExecutorName = (typeof executorNames)[number] | 'native-avx2' | 'native-sse2';
+export type ExecutorName = (typeof executorNames)[number];
 
 /** The executor called `name` with `threads` threads, or why it is not here. */
 export async function ourExecutor(name: ExecutorName, threads = 1): Promise<CompiledExecutor | string> {

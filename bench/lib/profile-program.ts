@@ -3,7 +3,14 @@
  *
  * An instruction of under a microsecond is timed too long, by the clock itself.
  */
-import { createMachine, type KernelBackend, type Operation, type Program, type Tensor, valueTypes } from '../../packages/engine/src/index.ts';
+import {
+  createMachine,
+  type KernelBackend,
+  type Operation,
+  type Program,
+  type Tensor,
+  valueTypes,
+} from '../../packages/engine/src/index.ts';
 
 /** Calls that do the same: how many there are in one run, and their milliseconds in it. */
 export interface ProfileEntry {

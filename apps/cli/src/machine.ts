@@ -7,7 +7,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import type { MachineSpeed } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
 import { calibrate, type Calibration } from './calibrate.ts';
-import { type ExecutorReport, executorReports } from './executors.ts';
+import { type ExecutorReport, executorReports } from '@muster/adapters';
 
 export interface Machine {
   readonly cpu: string;

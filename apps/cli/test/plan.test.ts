@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { predictStep, timeProgram } from '../src/calibrate.ts';
 import { checkConformance, vectorFolder } from '../src/commands/doctor.ts';
 import { planCommand } from '../src/commands/plan.ts';
-import { executorReports } from '../src/executors.ts';
+import { executorReports } from '@muster/adapters';
 import { homePaths } from '../src/home.ts';
 import { machineFrom } from '../src/machine.ts';
 import { createOutput } from '../src/output.ts';

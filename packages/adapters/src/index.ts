@@ -1,10 +1,4 @@
-export {
-  type ExecutorChoice,
-  executorFromEnvironment,
-  type ExecutorReport,
-  executorReports,
-  openExecutor,
-} from './compute/executors.ts';
+export { type ExecutorChoice, executorFromEnvironment, type ExecutorReport, executorReports, openExecutor } from './compute/executors.ts';
 export { createNativeExecutor, type NativeKernels, nativeKernels } from './compute/native.ts';
 export { createWasmThreadsExecutor } from './compute/wasm-threads.ts';
 export { addressOfKey } from './evm/account.ts';

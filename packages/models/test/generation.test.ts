@@ -47,7 +47,8 @@ describe.each(Object.entries(definitions))('%s', (name, definition) => {
     built = await buildModelFromDefinition(definition, training);
     ({ parameters } = trainOn(built, countingTokens(14, 8, 7), 80));
   });
-  const generator = (executor: Executor = wasmExecutor): Generator => new Generator(executor, built.model, built.generate as never, parameters);
+  const generator = (executor: Executor = wasmExecutor): Generator =>
+    new Generator(executor, built.model, built.generate as never, parameters);
 
   test('gives with its cache the scores of the whole, to 1e-5', () => {
     const { x } = countingTokens(2, 8, 7, 9);

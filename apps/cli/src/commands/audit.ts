@@ -4,6 +4,7 @@
  * First every block of the chain's file is executed again; the job is then read from what that gave, whether or not a chain process runs.
  */
 import {
+  executorFromEnvironment,
   type ChainReport,
   connectChain,
   inProcessTransport,
@@ -13,7 +14,6 @@ import {
   verifyDeployment,
   verifySignature,
 } from '@muster/adapters';
-import { createWasmExecutor } from '@muster/engine';
 import type { ChainReader } from '@muster/ports';
 import { type JobId, MusterError } from '@muster/protocol';
 import { auditJob, type AuditResult } from '@muster/roles';

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkFunctionVector, checkVector, type Executor, readFunctionVectors, readVectors } from '@muster/engine';
 import type { Command } from 'commander';
-import { executorReports } from '../executors.ts';
+import { executorReports } from '@muster/adapters';
 import { instructionSets, thisMachine } from '../machine.ts';
 import { type Context, contextOf } from './context.ts';
 

@@ -3,9 +3,9 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { installFastSha256, openFolderStore } from '@muster/adapters';
+import { executorFromEnvironment, installFastSha256, openFolderStore } from '@muster/adapters';
 import { decodeManifest, RandomStream } from '@muster/data';
-import { createWasmExecutor, decodeProgram, type Program, type Tensor } from '@muster/engine';
+import { decodeProgram, type Program, type Tensor } from '@muster/engine';
 import {
   byteTokenizer,
   decodeSafetensors,

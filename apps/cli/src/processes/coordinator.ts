@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 import {
+  executorFromEnvironment,
   connectAccount,
   createServer,
   installFastSha256,
@@ -15,7 +16,6 @@ import {
   systemClock,
   verifySignature,
 } from '@muster/adapters';
-import { createWasmExecutor } from '@muster/engine';
 import { networkName } from '@muster/protocol';
 import { Coordinator, reasonOf } from '@muster/roles';
 import { chainUrl, type HomePaths, type Network } from '../home.ts';

@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 import {
+  executorFromEnvironment,
   connectAccount,
   connectCoordinator,
   type CoordinatorClient,
@@ -12,7 +13,6 @@ import {
   lockHome,
   packCapabilities,
 } from '@muster/adapters';
-import { createWasmExecutor } from '@muster/engine';
 import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
 import { integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
 import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';

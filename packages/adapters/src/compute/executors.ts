@@ -49,7 +49,9 @@ export function executorReports(): readonly ExecutorReport[] {
         reportOf(`native-${instructionSet}`, createNativeExecutor({ instructionSet, threads: 1 }), lanesOf[instructionSet] ?? 4, cores),
       )
     : [];
-  const wasm = hasWasmVectors() ? reportOf('wasm', wasmExecutor, 4, 1) : absent('wasm', 'this runtime has no WebAssembly vectors of 128 bits');
+  const wasm = hasWasmVectors()
+    ? reportOf('wasm', wasmExecutor, 4, 1)
+    : absent('wasm', 'this runtime has no WebAssembly vectors of 128 bits');
   const wasmThreads =
     hasWasmVectors() && hasSharedMemory() && cores > 1
       ? reportOf('wasm-threads', createWasmThreadsExecutor(cores), 4, cores)

@@ -12,9 +12,7 @@ import { type Buffer, coalesce, elementBytes, isDense, isSingle, sizeOf, type Vi
 
 /** Elements of one block: a register is 2 KiB, so a dozen of them stay in the first cache. */
 export const blockElements = 512;
-/** Registers a group may use at once; `layout.ts` reserves their memory. */
-export const registerCount = 192;
-/** Nodes after which a group takes no more. */
+/** Nodes after which a group takes no more: each may need four registers, which fit in a thread's scratch memory. */
 export const maxGroupNodes = 48;
 export const registerBytes = blockElements * 4;
 

@@ -1,7 +1,7 @@
 /**
  * Instructions: planned kernel calls, and the words by which tapes and descriptors hold them.
  */
-import { kernelNumbers } from '../wasm/generated/kernels.ts';
+import type { kernelNumbers } from '../wasm/generated/kernels.ts';
 import type { Buffer, View } from './view.ts';
 import { elementBytes } from './view.ts';
 

@@ -106,10 +106,6 @@ export class Machine {
         owners.push(owner);
       }
     });
-    const check = (kernel: 'check_nan' | 'check_finite', view: View): TapeEntry => ({
-      kernel,
-      words: [...addressOf(view), sizeOf(view.shape)],
-    });
     const states = this.#plan.inputs.slice(0, this.#state);
     const roots = states.flatMap((view, index): TapeEntry[] => {
       const nodes = addressWords(this.#leavesAddress);
@@ -231,6 +227,11 @@ export class Machine {
   dispose(): void {
     this.#memory.dispose();
   }
+}
+
+/** The tape entry that looks at the float32 of `view`. */
+function check(kernel: 'check_nan' | 'check_finite', view: View): TapeEntry {
+  return { kernel, words: [...addressOf(view), sizeOf(view.shape)] };
 }
 
 function bytesOf(view: View): number {

@@ -12,8 +12,11 @@ import { scratchBytes } from './generated/kernels.ts';
 import { threadedKernelBase64 } from './generated/threaded-kernels.ts';
 import { aligned, maxPages, pageBytes, type WasmGlobal, type WasmMemory, webAssembly } from './platform.ts';
 
+/** The linker's name of the global that holds a thread's stack pointer. */
+const stackPointer = '__stack_pointer';
+
 interface Exports {
-  readonly __stack_pointer: WasmGlobal;
+  readonly [stackPointer]: WasmGlobal;
   heap_base(): number;
   run(tape: number, count: number, scratch: number, sync: number, threads: number): number;
   serve(sync: number, scratch: number): void;
@@ -48,7 +51,8 @@ const readyWord = 5;
 /** The life of a thread: returns when it is told to stop. Call it in a worker: it blocks. */
 export function serveThread({ module, memory, sync, scratch, stack }: ThreadStart): void {
   const exports = new (webAssembly().Instance)(module, { env: { memory: memory as WasmMemory } }).exports as Exports;
-  exports.__stack_pointer.value = stack;
+  const { [stackPointer]: pointer } = exports;
+  pointer.value = stack;
   exports.serve(sync, scratch);
 }
 
