@@ -102,8 +102,21 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
   for (u32 i = 0; i < groups * LANES; i++) offsets[i] = lanes[i < used ? i : used - 1];
   u32 k = 0;
   if (x.along) {
-    for (; k + LANES <= depth; k += LANES)
-      for (u32 g = groups; g-- > 0;) pack_square(to + k * width + g * LANES, from + ks[k], offsets + g * LANES, LANES, width);
+    k = depth / LANES * LANES;
+    for (u32 g = groups; g-- > 0;) {
+      f32 *square_to = to + g * LANES;
+      const f32 *line[LANES];
+      UNROLL for (u32 i = 0; i < LANES; i++) line[i] = from + ks[0] + offsets[g * LANES + i];
+      for (u32 at = 0; at < k; at += LANES) {
+        vf square[LANES];
+        UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load(line[i] + at);
+        transpose(square);
+        UNROLL for (u32 i = 0; i < LANES; i++) {
+          store(square_to, square[i]);
+          square_to += width;
+        }
+      }
+    }
   }
   while (k < depth) {
     u32 length = run_length(ks + k, depth - k < LANES ? depth - k : LANES);
