@@ -25,7 +25,7 @@ enum { OPCODES(OPCODE_NAME) };
 #endif
 #ifdef __wasm__
 #undef UNROLL_FEW
-#define UNROLL_FEW
+#define UNROLL_FEW _Pragma("clang loop unroll_count(2)")
 #endif
 
 /* Copies `run` elements; `room` elements may be written and as many read. */
@@ -120,11 +120,15 @@ DEFINE_LOAD(load_view1, u8, copy_run1, load_four_rows1)
 
 /* 1 if one of `count` float32 is NaN. Comparing two values tells whether either is. */
 static u32 has_nan(const f32 *x, u32 count) {
-  vm nan = unordered(splat(0.0f), splat(0.0f));
+  vm nan = unordered(splat(0.0f), splat(0.0f)), other = nan;
   u32 i = 0;
-  UNROLL_FEW
-  for (; i + 2 * LANES <= count; i += 2 * LANES) nan |= unordered(load(x + i), load(x + i + LANES));
-  u32 found = any_of(nan);
+  for (; i + 8 * LANES <= count; i += 8 * LANES) {
+    const f32 *p = x + i;
+    nan |= unordered(load(p), load(p + LANES)) | unordered(load(p + 2 * LANES), load(p + 3 * LANES));
+    other |= unordered(load(p + 4 * LANES), load(p + 5 * LANES)) | unordered(load(p + 6 * LANES), load(p + 7 * LANES));
+  }
+  for (; i + LANES <= count; i += LANES) nan |= unordered(load(x + i), load(x + i));
+  u32 found = any_of(nan | other);
   for (; i < count; i++) found |= x[i] != x[i];
   return found;
 }

@@ -29,8 +29,8 @@ NOINLINE u32 direct_lanes(Operand a, Operand b, u32 used, u32 depth, f32 *scratc
   f32 *x = scratch, *y = scratch + (DIRECT_DEPTH + 1) * LANES;
   for (u32 k = 0; k < depth; k += DIRECT_DEPTH) {
     u32 count = depth - k < DIRECT_DEPTH ? depth - k : DIRECT_DEPTH;
-    pack_panel(x, (Operand){a.from, a.lanes, a.ks + k}, used, count, LANES);
-    pack_panel(y, (Operand){b.from, b.lanes, b.ks + k}, used, count, LANES);
+    pack_panel(x, operand_at(a, 0, k), used, count, LANES);
+    pack_panel(y, operand_at(b, 0, k), used, count, LANES);
     for (u32 i = 0; i < count; i++) sum = sum + load(x + i * LANES) * load(y + i * LANES);
   }
   if (is_run(out_lanes, used)) {
@@ -59,8 +59,8 @@ static u32 product_direct(const u32 *d, const Context *context) {
       u32 used = items.end - p < LANES ? items.end - p : LANES;
       for (u32 i = 0; i < m; i++)
         for (u32 j = 0; j < n; j++) {
-          Operand a = {AT(const f32, d + 3) + row[i], batch_a + p, ka};
-          Operand b = {AT(const f32, d + 5) + column[j], batch_b + p, kb};
+          Operand a = {AT(const f32, d + 3) + row[i], batch_a + p, ka, 0};
+          Operand b = {AT(const f32, d + 5) + column[j], batch_b + p, kb, 0};
           f32 *out = AT(f32, d + 7) + out_row[i] + out_column[j];
           nan |= direct_lanes(a, b, used, depth, (f32 *)context->scratch, out, batch_out + p);
         }

@@ -7,11 +7,14 @@
 #define MUSTER_PRODUCT_PACK_H
 #include "product-tile.h"
 
-/* An operand: element (lane, k) at from[lanes[lane] + ks[k]]. */
+/* An operand: element (lane, k) at from[lanes[lane] + ks[k]]. `along` is 1 if `ks` are known to be a run. */
 typedef struct {
   const f32 *from;
   const i32 *lanes, *ks;
+  u32 along;
 } Operand;
+/* The same from a lane and a k on. */
+INLINE Operand operand_at(Operand x, u32 lane, u32 k) { return (Operand){x.from, x.lanes + lane, x.ks + k, x.along}; }
 
 /* 1 if `count` offsets each exceed the one before by 1. */
 INLINE u32 is_run(const i32 *offsets, u32 count) {
@@ -80,8 +83,16 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
     pieces[count++] = (Piece){i, length, lanes[i]};
     i += length;
   }
+  if (count == TILE_VECTORS && used == TILE_COLUMNS) {
+    for (u32 k = 0; k < depth; k++) {
+      const f32 *in = from + ks[k];
+      UNROLL for (u32 v = 0; v < TILE_VECTORS; v++) store(to + v * LANES, load(in + pieces[v].offset));
+      to += width;
+    }
+    return;
+  }
   /* In pieces if they are few; else, if neighbours along k are, in squares, whose cost does not depend on how many are used. */
-  u32 run = run_length(ks, depth < LANES ? depth : LANES);
+  u32 most = depth < LANES ? depth : LANES, run = x.along ? most : run_length(ks, most);
   if (run > LANES / 4 ? 2 * count * run <= 3 * groups * LANES : 3 * count <= 2 * used) {
     for (u32 p = 0; p < count; p++)
       pack_piece(to + pieces[p].first, from + pieces[p].offset, ks, pieces[p].count, depth, width, width - pieces[p].first);
@@ -89,7 +100,25 @@ NOINLINE void pack_panel(f32 *to, Operand x, u32 used, u32 depth, u32 width) {
   }
   i32 offsets[PANEL_LANES + LANES];
   for (u32 i = 0; i < groups * LANES; i++) offsets[i] = lanes[i < used ? i : used - 1];
-  for (u32 k = 0; k < depth;) {
+  u32 k = 0;
+  if (x.along) {
+    k = depth / LANES * LANES;
+    for (u32 g = groups; g-- > 0;) {
+      f32 *square_to = to + g * LANES;
+      const f32 *line[LANES];
+      UNROLL for (u32 i = 0; i < LANES; i++) line[i] = from + ks[0] + offsets[g * LANES + i];
+      for (u32 at = 0; at < k; at += LANES) {
+        vf square[LANES];
+        UNROLL for (u32 i = 0; i < LANES; i++) square[i] = load(line[i] + at);
+        transpose(square);
+        UNROLL for (u32 i = 0; i < LANES; i++) {
+          store(square_to, square[i]);
+          square_to += width;
+        }
+      }
+    }
+  }
+  while (k < depth) {
     u32 length = run_length(ks + k, depth - k < LANES ? depth - k : LANES);
     if (length > LANES / 4) {
       /* The last group first: what it stores too much belongs to the first lanes of the next element. */

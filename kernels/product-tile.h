@@ -39,6 +39,16 @@ INLINE u32 rows_of(u32 vectors) {
   return vectors == 2 ? ROWS_OF_2 : ROWS_OF_1;
 }
 
+/*
+ * Whether A may be read where it lies: a pointer for each row. WebAssembly engines are slower with that many; there A is packed,
+ * the rows of a tile side by side.
+ */
+#ifdef __wasm__
+#define IN_PLACE 0
+#else
+#define IN_PLACE 1
+#endif
+
 /* Elements between two addresses. */
 typedef __PTRDIFF_TYPE__ Step;
 
@@ -118,31 +128,49 @@ INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
       UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = splat(0.0f);
     }
   }
-  const f32 *a[TILE_ROWS], *b = t->b;
+  const f32 *b = t->b;
+  const Step b_step = t->b_step;
+#define ADD_PRODUCTS(A_OF_ROW, B_STEP)                                          \
+  vf column[TILE_VECTORS];                                                      \
+  UNROLL for (u32 v = 0; v < vectors; v++) column[v] = load(b + v * LANES);     \
+  UNROLL for (u32 i = 0; i < height; i++) {                                     \
+    vf x = splat(A_OF_ROW);                                                     \
+    UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = c[i][v] + x * column[v]; \
+  }                                                                             \
+  b += B_STEP;
+#if IN_PLACE
+  const f32 *a[TILE_ROWS];
   UNROLL for (u32 i = 0; i < height; i++) a[i] = t->a + t->a_rows[i];
-  const Step a_step = t->a_step, b_step = t->b_step;
-  const u32 depth = t->depth;
   const i32 *ks = t->a_ks;
-#define ADD_PRODUCTS(AT_K)                                                               \
-  vf column[TILE_VECTORS];                                                               \
-  UNROLL for (u32 v = 0; v < vectors; v++) column[v] = load(b + v * LANES);              \
-  UNROLL for (u32 i = 0; i < height; i++) {                                              \
-    vf x = splat(a[i][AT_K]);                                                            \
-    UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = c[i][v] + x * column[v];          \
-  }                                                                                      \
-  b += b_step;
+  const Step a_step = t->a_step;
   if (ks) {
-    for (u32 k = 0; k < depth; k++) {
+    for (u32 k = 0, depth = t->depth; k < depth; k++) {
       const Step at = ks[k];
-      ADD_PRODUCTS(at)
+      ADD_PRODUCTS(a[i][at], b_step)
     }
   } else {
     Step at = 0;
-    for (u32 k = depth; k != 0; k--) {
-      ADD_PRODUCTS(at)
+    for (u32 k = t->depth; k != 0; k--) {
+      ADD_PRODUCTS(a[i][at], b_step)
       at += a_step;
     }
   }
+#else
+  /* Constant steps, so that the compiler unrolls; a packed panel of B has them too. */
+  const f32 *a = t->a;
+  const u32 depth = t->depth;
+  if (b_step == (Step)(vectors * LANES)) {
+    for (u32 k = 0; k < depth; k++) {
+      ADD_PRODUCTS(a[i], vectors * LANES)
+      a += height;
+    }
+  } else {
+    for (u32 k = 0; k < depth; k++) {
+      ADD_PRODUCTS(a[i], b_step)
+      a += height;
+    }
+  }
+#endif
   UNROLL for (u32 i = 0; i < height; i++) {
     f32 *to = out + out_rows[i];
     UNROLL for (u32 v = 0; v < vectors; v++) {

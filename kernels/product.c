@@ -28,13 +28,14 @@
 #define BLOCK_VECTORS 32
 #define ROW_UNIT 4
 #else
-#define BLOCK_DEPTH 320
-#define BLOCK_ROWS 192
+#define BLOCK_DEPTH 256
+#define BLOCK_ROWS 768
 #define BLOCK_VECTORS 64
-#define ROW_UNIT 2
+#define ROW_UNIT 1
 #endif
+#define ROW_WIDTH(ROWS) (((ROWS) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT)
 /* Packing writes up to one vector behind a panel; a tile in the scratch is read as squares of lanes. */
-#define PACKED_A ((8 * BLOCK_ROWS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
+#define PACKED_A (((ROW_UNIT > 1 ? 8 : 4) * BLOCK_ROWS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
 #define PACKED_B ((BLOCK_VECTORS * BLOCK_DEPTH + 1) * VECTOR_BYTES)
 #define TILE_BYTES ((TILE_ROWS + LANES) * TILE_VECTORS * VECTOR_BYTES)
 _Static_assert(PACKED_A + PACKED_B + TILE_BYTES <= SCRATCH_BYTES, "blocks must fit the scratch");
@@ -99,7 +100,7 @@ NOINLINE void move_tile(const Part *p, const i32 *rows, u32 height, const i32 *c
 }
 
 /* All rows of a block of A against one panel of B. */
-INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 width, u32 column, u32 used) {
+INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column, u32 used) {
   const i32 *columns = p->out_columns + column;
   u32 vectors = (used + LANES - 1) / LANES, nan = 0;
   u32 dense = is_run(columns, used);
@@ -107,7 +108,11 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 width, 
   for (u32 i = 0; i < heights.count; i++) {
     u32 height = chunk_size(heights, i), first = row + chunk_begin(heights, i);
     const i32 *rows = p->out_rows + first;
-    if (p->a_direct) t.a_rows = p->a.lanes + first;
+    if (p->a_direct) {
+      t.a_rows = p->a.lanes + first;
+    } else {
+      t.a_step = ROW_WIDTH(height);
+    }
     if (dense) {
       t.out = p->out + columns[0];
       t.out_rows = rows;
@@ -119,7 +124,7 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 width, 
       nan |= run_tile(&t, height, vectors);
       move_tile(p, rows, height, columns, used, 1);
     }
-    if (!p->a_direct) t.a += width * t.depth;
+    if (!p->a_direct) t.a += ROW_WIDTH(height) * t.depth;
   }
   return nan;
 }
@@ -132,7 +137,6 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
   u32 widest = vectors < p->tile_vectors ? vectors : p->tile_vectors;
   Chunks heights = chunks_of(rows, rows_of(widest));
   Tile t = {.depth = depth, .resume = k > 0, .final = k + depth == p->depth};
-  u32 row_width = (chunk_size(heights, 0) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
   if (p->a_direct) {
     t.a = p->a.from;
     if (p->a_even) {
@@ -144,20 +148,21 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
   } else {
     t.a = p->packed_a;
     t.a_rows = packed_rows;
-    t.a_step = row_width;
+    f32 *packed = p->packed_a;
     for (u32 i = 0; i < heights.count; i++) {
-      Operand a = {p->a.from, p->a.lanes + row + chunk_begin(heights, i), p->a.ks + k};
-      pack_panel(p->packed_a + i * row_width * depth, a, chunk_size(heights, i), depth, row_width);
+      u32 height = chunk_size(heights, i), width = ROW_WIDTH(height);
+      pack_panel(packed, operand_at(p->a, row + chunk_begin(heights, i), k), height, depth, width);
+      packed += width * depth;
     }
   }
   for (u32 i = 0; i < blocks.count; i++) {
     u32 block = chunk_begin(blocks, i), count = chunk_size(blocks, i);
     Chunks panels = chunks_of(count, widest);
     u32 columns = p->columns - block * LANES < count * LANES ? p->columns - block * LANES : count * LANES;
-    const i32 *lanes = p->b.lanes + block * LANES, *ks = p->b.ks + k;
+    const Operand b = operand_at(p->b, block * LANES, k);
     /* Many uses of a wide block: it is read as it lies in memory. */
-    u32 in_order = panels.count > 1 && heights.count >= 8 && is_run(lanes, columns);
-    if (in_order) pack_rows(p->packed_b, (Operand){p->b.from, lanes, ks}, columns, depth, panels);
+    u32 in_order = IN_PLACE && panels.count > 1 && heights.count >= 8 && is_run(b.lanes, columns);
+    if (in_order) pack_rows(p->packed_b, b, columns, depth, panels);
     for (u32 j = 0; j < panels.count; j++) {
       u32 column = chunk_begin(panels, j) * LANES, width = chunk_size(panels, j) * LANES;
       u32 used = columns - column < width ? columns - column : width;
@@ -165,13 +170,13 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
       t.b_step = width;
       if (in_order) {
         t.b += column * depth;
-      } else if (p->b_direct && used == width && is_run(lanes + column, used)) {
-        t.b = p->b.from + lanes[column] + ks[0];
+      } else if (p->b_direct && used == width && is_run(b.lanes + column, used)) {
+        t.b = b.from + b.lanes[column] + b.ks[0];
         t.b_step = p->b_step;
       } else {
-        pack_panel(p->packed_b, (Operand){p->b.from, lanes + column, ks}, used, depth, width);
+        pack_panel(p->packed_b, operand_at(b, column, 0), used, depth, width);
       }
-      nan |= run_panel(p, t, row, heights, row_width, block * LANES + column, used);
+      nan |= run_panel(p, t, row, heights, block * LANES + column, used);
     }
   }
   return nan;
@@ -254,8 +259,10 @@ static u32 product(const u32 *d, const Context *context) {
   u32 rows = d[0], columns = d[1], depth = d[2], batch = d[21];
   const i32 *batch_a = AT(const i32, d + 22), *batch_b = AT(const i32, d + 24), *batch_out = AT(const i32, d + 26);
   if (rows == 0 || columns == 0 || batch == 0) return 0;
-  Operand a = {AT(const f32, d + 3), AT(const i32, d + 9), AT(const i32, d + 11)};
-  Operand b = {AT(const f32, d + 5), AT(const i32, d + 13), AT(const i32, d + 15)};
+  Operand a = {AT(const f32, d + 3), AT(const i32, d + 9), AT(const i32, d + 11), 0};
+  Operand b = {AT(const f32, d + 5), AT(const i32, d + 13), AT(const i32, d + 15), 0};
+  a.along = depth > 0 && is_run(a.ks, depth);
+  b.along = depth > 0 && is_run(b.ks, depth);
   f32 *out = AT(f32, d + 7);
   const i32 *out_rows = AT(const i32, d + 17), *out_columns = AT(const i32, d + 19);
   /* Products commute bit for bit, so either operand may be the one that lanes run across. */
@@ -290,14 +297,16 @@ static u32 product(const u32 *d, const Context *context) {
   if (depth > 0) {
     p.a_even = is_even(a.ks, depth);
     p.a_step = depth > 1 ? a.ks[1] - a.ks[0] : 0;
-    p.a_direct = p.columns <= (p.a_step == 1 ? DIRECT_COLUMNS_ALONG : DIRECT_COLUMNS);
+    p.a_direct = IN_PLACE && p.columns <= (p.a_step == 1 ? DIRECT_COLUMNS_ALONG : DIRECT_COLUMNS);
     p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
     p.b_step = depth > 1 ? b.ks[1] - b.ks[0] : 0;
   }
   u32 nan = 0;
   for (u32 i = items.begin; i < items.end; i++) {
-    p.a = (Operand){a.from + batch_a[i], a.lanes + row_share.begin, a.ks};
-    p.b = (Operand){b.from + batch_b[i], b.lanes + column_share.begin, b.ks};
+    p.a = operand_at(a, row_share.begin, 0);
+    p.a.from += batch_a[i];
+    p.b = operand_at(b, column_share.begin, 0);
+    p.b.from += batch_b[i];
     p.out = out + batch_out[i];
     if (depth > 0) {
       nan |= multiply(&p);

@@ -31,7 +31,7 @@ INLINE vf load_some(const f32 *p, u32 used, f32 fill) {
 INLINE vf load_at(const f32 *x, const i32 *offsets, u32 ascending) {
   i32 first = offsets[0], last = offsets[LANES - 1];
   if (ascending) {
-    if (last - first == LANES - 1) return load(x + first);
+    if (LANES < PARTIALS && last - first == LANES - 1) return load(x + first);
     vi places = (vi)loadu(offsets) - lane_numbers();
     vm before = equal_i32(places, splati(first)), after = equal_i32(places, splati(last - (LANES - 1)));
     if (all_of(before | after)) return pick(before, load(x + first), load(x + last - (LANES - 1)));
@@ -94,9 +94,15 @@ INLINE vf load_at(const f32 *x, const i32 *offsets, u32 ascending) {
         else if (from < count) s[v] = COMBINE(s[v], load_some(x + from, count - from, START));                    \
       }                                                                                                           \
     } else {                                                                                                      \
-      for (; i + PARTIALS <= count; i += PARTIALS)                                                                \
-        UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++)                                                          \
-          s[v] = COMBINE(s[v], load_at(x, offsets + i + v * LANES, ascending));                                   \
+      for (; i + PARTIALS <= count; i += PARTIALS) {                                                              \
+        const f32 *run = x + offsets[i];                                                                          \
+        if (ascending && offsets[i + PARTIALS - 1] - offsets[i] == PARTIALS - 1) {                                \
+          UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++) s[v] = COMBINE(s[v], load(run + v * LANES));           \
+        } else {                                                                                                  \
+          UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++)                                                        \
+            s[v] = COMBINE(s[v], load_at(x, offsets + i + v * LANES, ascending));                                 \
+        }                                                                                                         \
+      }                                                                                                           \
       UNROLL for (u32 v = 0; v < PARTIAL_VECTORS; v++) {                                                          \
         vf rest = splat(START);                                                                                   \
         for (u32 l = 0; l < LANES; l++)                                                                           \

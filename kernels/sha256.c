@@ -128,7 +128,7 @@ INLINE void store_hashes(u8 *out, const vu *state, u32 count) {
  * Hashes of `count` <= LANES messages of a prefix byte and `bytes` (a multiple of 64) at `messages` + lane * `bytes`. A block is
  * read from the byte before it, but for the first, which the prefix begins. Missing lanes repeat the first message.
  */
-INLINE void hash_prefixed(u8 *out, const u8 *messages, u32 bytes, u32 prefix, u32 count) {
+NOINLINE void hash_prefixed(u8 *out, const u8 *messages, u32 bytes, u32 prefix, u32 count) {
   vu state[8], w[16], last = splatu(0);
   u8 first[LANES * 64] __attribute__((aligned(64)));
   start_state(state);
