@@ -23,7 +23,7 @@ const instructionSets: Readonly<Record<string, Readonly<Record<string, readonly 
   x64: {
     sse2: ['-msse2'],
     avx2: ['-mavx2', '-mno-fma'],
-    avx512: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mno-fma', '-mprefer-vector-width=512'],
+    avx512: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mprefer-vector-width=512'],
   },
   arm64: { neon: [] },
 };
