@@ -12,7 +12,7 @@ export * from './dispute-trace.ts';
 export { checkCost, type CostLimits, costOf, defaultCostLimits, estimateProgram, flopsOf, type ProgramCost } from './cost.ts';
 export * from './optimize/index.ts';
 export type { KernelBackend, KernelMemory } from './compiler/backend.ts';
-export { type CompiledExecutor, createExecutor, isCompiled } from './compiler/executor.ts';
+export { type CompiledExecutor, createExecutor, isCompiled, withMemoryLimit } from './compiler/executor.ts';
 export { createMachine, type Machine } from './compiler/machine.ts';
 export { createThreadedExecutor, hasSharedMemory, serveThread, type ThreadOptions, type ThreadStart } from './wasm/threads.ts';
 export { createWasmExecutor, wasmExecutor } from './wasm/backend.ts';

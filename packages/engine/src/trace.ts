@@ -20,7 +20,7 @@ import {
 } from './program.ts';
 import { ProgramBuilder, scalarTensor, type Value } from './trace-builder.ts';
 import { simplifyProgram } from './trace-simplify.ts';
-import { broadcastShapes, describeType, sameShape } from './shapes.ts';
+import { broadcastShapes, describeType, elementCount, maxElements, sameShape } from './shapes.ts';
 
 /** A function over jax-js arrays, called once with placeholders. It must return one array per output name. */
 export type TracedFunction = (...inputs: JaxArray[]) => JaxArray[];
@@ -77,8 +77,18 @@ const keptParams: Partial<Record<PrimitiveName, readonly string[]>> = {
   pad: ['width'],
 };
 
+/**
+ * A broadcast with more elements than a value may have, kept as `lean`, which has the same rank and extent 1 where `shape` repeats.
+ * Differentiating a matrix product [m, k] · [k, n] gives one of m · k · n elements, which the product that reads it does not need.
+ */
+interface Stretched {
+  readonly lean: Value;
+  readonly shape: readonly number[];
+}
+
 class Tracing {
   readonly #program: string;
+  readonly #stretched = new Map<Atom, Stretched>();
   readonly builder: ProgramBuilder;
 
   constructor(program: string) {
@@ -124,14 +134,53 @@ class Tracing {
     const read = (atom: Atom): Value => {
       if ('value' in atom) return this.builder.constant(literalTensor(this.#dtype(atom.aval.dtype), atom.value));
       const value = values.get(atom);
+      const large = this.#stretched.get(atom);
+      if (large !== undefined) elementCount(large.shape, 'broadcast'); // throws: nothing but a product reads it
       if (value === undefined) throw new MusterError('INTERNAL', `program "${this.#program}" reads a value that tracing did not define`);
       return value;
     };
     for (const equation of jaxpr.eqns) {
-      const outputs = this.#equation(equation, equation.inputs.map(read));
+      if (this.#stretch(equation, read)) continue;
+      const operand = (atom: Atom): Value => (equation.primitive === 'dot' ? this.#stretched.get(atom)?.lean : undefined) ?? read(atom);
+      const outputs = this.#equation(equation, equation.inputs.map(operand));
       equation.outBinders.forEach((binder, index) => values.set(binder, outputs[index] as Value));
     }
     return jaxpr.outs.map(read);
+  }
+
+  /** True for a broadcast too large for a value and what only moves its axes: noted, to be read by a product. */
+  #stretch({ primitive, inputs: [atom], params, outBinders: [binder] }: Equation, read: (atom: Atom) => Value): boolean {
+    if (atom === undefined || binder === undefined) return false;
+    const { shape } = binder.aval;
+    const known = this.#stretched.get(atom);
+    if (primitive === 'broadcast' && known === undefined && countOf(shape) > maxElements) {
+      const source = read(atom);
+      const added = params['axis'] as readonly number[];
+      let kept = 0;
+      const lean = shape.map((_, axis) => (added.includes(axis) ? 1 : (source.shape[kept++] as number)));
+      this.#stretched.set(binder, { shape, lean: this.builder.apply('reshape', { shape: lean }, source) });
+      return true;
+    }
+    if (known === undefined) return false;
+    if (primitive === 'transpose') {
+      const perm = [...(params['perm'] as readonly number[])];
+      this.#stretched.set(binder, { shape, lean: this.builder.apply('transpose', { perm }, known.lean) });
+      return true;
+    }
+    // A reshape that drops or adds axes of extent 1.
+    const [from, to] = [longOf(known.shape), longOf(shape)];
+    if (
+      primitive !== 'reshape' ||
+      !sameShape(
+        from.map((axis) => known.shape[axis] as number),
+        to.map((axis) => shape[axis] as number),
+      )
+    ) {
+      return false;
+    }
+    const lean = shape.map((_, axis) => (to.includes(axis) ? (known.lean.shape[from[to.indexOf(axis)] as number] as number) : 1));
+    this.#stretched.set(binder, { shape, lean: this.builder.apply('reshape', { shape: lean }, known.lean) });
+    return true;
   }
 
   #equation(equation: Equation, inputs: readonly Value[]): readonly Value[] {
@@ -204,6 +253,11 @@ class Tracing {
     return structuredCopy(params) as ParamsOf<P>; // the kept keys are those of P; `inferOutputs` checks the values
   }
 }
+
+/** Number of elements, without a limit. */
+const countOf = (shape: readonly number[]): number => shape.reduce((count, extent) => count * extent, 1);
+
+const longOf = (shape: readonly number[]): number[] => shape.flatMap((extent, axis) => (extent === 1 ? [] : [axis]));
 
 /** A deep copy of params, so that a program never shares lists with jax-js. */
 function structuredCopy(value: unknown): unknown {

@@ -3,7 +3,7 @@
  * choice is one of speed.
  */
 import { availableParallelism } from 'node:os';
-import { type CompiledExecutor, createWasmExecutor, hasSharedMemory, hasWasmVectors, wasmExecutor } from '@muster/engine';
+import { type CompiledExecutor, createWasmExecutor, hasSharedMemory, hasWasmVectors, wasmExecutor, withMemoryLimit } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
 import { createNativeExecutor, nativeKernels } from './native.ts';
 import { createWasmThreadsExecutor } from './wasm-threads.ts';
@@ -80,13 +80,21 @@ export async function openExecutor({ name, threads }: ExecutorChoice): Promise<C
   });
 }
 
-/** The executor that the environment asks for: MUSTER_EXECUTOR (a name of `openExecutor`, `auto` by default) and MUSTER_THREADS (1). */
-export function executorFromEnvironment(environment: Readonly<Record<string, string | undefined>>): Promise<CompiledExecutor> {
-  const threads = Number(environment['MUSTER_THREADS'] ?? '1');
-  if (!Number.isSafeInteger(threads) || threads < 1 || threads > 64) {
-    throw new MusterError('USAGE', `MUSTER_THREADS: ${environment['MUSTER_THREADS'] ?? ''} is not a number from 1 to 64`, {
-      field: 'MUSTER_THREADS',
-    });
-  }
-  return openExecutor({ name: environment['MUSTER_EXECUTOR'] ?? 'auto', threads });
+function positiveInteger(environment: Readonly<Record<string, string | undefined>>, name: string, most: number): number | null {
+  const text = environment[name];
+  if (text === undefined || text === '') return null;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value;
+  throw new MusterError('USAGE', `${name}: ${text} is not a whole number from 1 to ${most}`, { field: name });
+}
+
+/**
+ * The executor that the environment asks for: MUSTER_EXECUTOR (a name of `openExecutor`, `auto` by default), MUSTER_THREADS (1) and
+ * MUSTER_MEMORY_LIMIT, the bytes above which programs compute values again instead of keeping them. Throws USAGE, EXECUTOR_UNAVAILABLE.
+ */
+export async function executorFromEnvironment(environment: Readonly<Record<string, string | undefined>>): Promise<CompiledExecutor> {
+  const threads = positiveInteger(environment, 'MUSTER_THREADS', 64) ?? 1;
+  const limit = positiveInteger(environment, 'MUSTER_MEMORY_LIMIT', Number.MAX_SAFE_INTEGER);
+  const executor = await openExecutor({ name: environment['MUSTER_EXECUTOR'] ?? 'auto', threads });
+  return limit === null ? executor : withMemoryLimit(executor, limit);
 }

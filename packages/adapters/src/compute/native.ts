@@ -76,6 +76,7 @@ export function createNativeExecutor(options: {
     name: threads === 1 ? `native-${instructionSet}` : `native-${instructionSet}-${threads}-threads`,
     start: 64,
     maxBytes,
+    memoryLimitBytes: null,
     allocate(bytes) {
       const buffer = addon.allocate(bytes);
       const used = bytes < leastBytes ? 1 : threads;

@@ -25,6 +25,8 @@ export interface KernelBackend {
   readonly start: number;
   /** Largest number of bytes of a program's memory. */
   readonly maxBytes: number;
+  /** Memory that programs should stay below by computing values again instead of keeping them; null for no such wish. */
+  readonly memoryLimitBytes: number | null;
   /** A memory of at least `bytes`. Throws whatever the platform throws when it has none. */
   allocate(bytes: number): KernelMemory;
 }

@@ -8,6 +8,7 @@ import { MusterError } from '@muster/protocol';
 import { checkProgram } from '../check.ts';
 import type { Executor, PreparedProgram, Program, Tensor, TensorType } from '../program.ts';
 import { checkInputs } from '../reference/inputs.ts';
+import { optimizeProgram } from '../optimize/index.ts';
 import type { KernelBackend } from './backend.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { sizeOf } from './view.ts';
@@ -53,7 +54,7 @@ class PreparedMachine implements PreparedProgram {
   constructor(backend: KernelBackend, program: Program) {
     this.program = program;
     this.#backend = backend;
-    this.#machine = createMachine(backend, program, true);
+    this.#machine = createMachine(backend, forBackend(backend, program, 0), true);
   }
 
   run(inputs: readonly Tensor[]): Tensor[] {
@@ -68,6 +69,11 @@ class PreparedMachine implements PreparedProgram {
     this.#machine?.dispose();
     this.#machine = null;
   }
+}
+
+/** `program` as it is run: the same outputs for less work, and for less memory where the backend's limit asks for it. */
+export function forBackend({ memoryLimitBytes }: KernelBackend, program: Program, state: number): Program {
+  return optimizeProgram(program, { memoryLimitBytes, state }).program;
 }
 
 /** The fault of running `program` on `inputs`, found in program order. */
@@ -96,6 +102,15 @@ export function createExecutor(backend: KernelBackend): CompiledExecutor {
       return new PreparedMachine(backend, program);
     },
   };
+}
+
+/**
+ * `executor` with a wish: programs that would take more than `memoryLimitBytes` compute values again instead of keeping them (gradient
+ * checkpointing). The bits stay the same; a program that cannot be made to fit takes what it needs.
+ */
+export function withMemoryLimit({ backend }: CompiledExecutor, memoryLimitBytes: number): CompiledExecutor {
+  const { name, start, maxBytes } = backend;
+  return createExecutor({ name, start, maxBytes, memoryLimitBytes, allocate: (bytes) => backend.allocate(bytes) });
 }
 
 export function isCompiled(executor: Executor): executor is CompiledExecutor {

@@ -11,7 +11,7 @@ import { tensorRoot } from '../digest.ts';
 import { checkInputs } from '../reference/inputs.ts';
 import { describeType, sameType } from '../shapes.ts';
 import type { KernelBackend } from './backend.ts';
-import { isCompiled, traceFault, writeInputs } from './executor.ts';
+import { forBackend, isCompiled, traceFault, writeInputs } from './executor.ts';
 import { createMachine, type Machine } from './machine.ts';
 
 export interface LoopingProgram {
@@ -119,7 +119,7 @@ class MachineLoop implements LoopingProgram {
     this.stateCount = stateCount;
     this.fixedCount = fixedCount;
     this.#backend = backend;
-    this.#machine = createMachine(backend, program, true, stateCount);
+    this.#machine = createMachine(backend, forBackend(backend, program, stateCount), true, stateCount);
   }
 
   get #live(): Machine {

@@ -34,6 +34,7 @@ const wasmBackend: KernelBackend = {
     return startCache;
   },
   maxBytes: maxPages * pageBytes - scratchBytes - 64,
+  memoryLimitBytes: null,
   allocate(bytes): KernelMemory {
     const scratch = aligned(bytes);
     const { memory, exports } = instantiate(scratch + scratchBytes);

@@ -82,6 +82,7 @@ export function createThreadedExecutor({ threads, spawn, leastBytes }: ThreadOpt
     name: `wasm-${threads}-threads`,
     start,
     maxBytes: maxPages * pageBytes - overhead,
+    memoryLimitBytes: null,
     allocate(bytes): KernelMemory {
       const used = bytes < leastBytes ? 1 : threads;
       const sync = aligned(bytes);
