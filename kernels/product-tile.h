@@ -107,6 +107,8 @@ typedef struct {
   u32 depth;
   /* Whether this goes on from the accumulators in `out`, and whether it is the last along k. */
   u32 resume, final;
+  /* Whether as many rows behind these in `out_rows` are next, and far enough away to be fetched into the cache meanwhile. */
+  u32 ahead;
   /* Columns in the last vector, 1 … LANES. */
   u32 last;
 } Tile;
@@ -126,6 +128,12 @@ INLINE u32 run_tile_of(const Tile *t, const u32 height, const u32 vectors) {
   } else {
     UNROLL for (u32 i = 0; i < height; i++) {
       UNROLL for (u32 v = 0; v < vectors; v++) c[i][v] = splat(0.0f);
+    }
+  }
+  if (t->ahead) {
+    UNROLL for (u32 i = 0; i < height; i++) {
+      const f32 *next = out + out_rows[height + i];
+      UNROLL for (u32 v = 0; v < vectors * LANES; v += 16) __builtin_prefetch(next + v, 1);
     }
   }
   const f32 *b = t->b;

@@ -18,15 +18,15 @@
  * Packed rows of A are padded to a multiple of ROW_UNIT, which keeps vector stores within cache lines.
  */
 #if LANES == 16
-#define BLOCK_DEPTH 256
-#define BLOCK_ROWS 384
+#define BLOCK_DEPTH 512
+#define BLOCK_ROWS 516
 #define BLOCK_VECTORS 16
-#define ROW_UNIT 8
+#define ROW_UNIT 2
 #elif LANES == 8
 #define BLOCK_DEPTH 320
-#define BLOCK_ROWS 384
+#define BLOCK_ROWS 768
 #define BLOCK_VECTORS 32
-#define ROW_UNIT 4
+#define ROW_UNIT 2
 #else
 #define BLOCK_DEPTH 256
 #define BLOCK_ROWS 768
@@ -34,11 +34,24 @@
 #define ROW_UNIT 1
 #endif
 #define ROW_WIDTH(ROWS) (((ROWS) + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT)
-/* Packing writes up to one vector behind a panel; a tile in the scratch is read as squares of lanes. */
-#define PACKED_A (((ROW_UNIT > 1 ? 8 : 4) * BLOCK_ROWS * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
+/*
+ * Tiles are at least half as high as they may be where there are several, so padding adds at most a third. Packing writes up to
+ * one vector behind a panel; a tile in the scratch is read as squares of lanes.
+ */
+#define PACKED_A ((4 * (BLOCK_ROWS / 3 * 4) * BLOCK_DEPTH + VECTOR_BYTES + 63) / 64 * 64)
 #define PACKED_B ((BLOCK_VECTORS * BLOCK_DEPTH + 1) * VECTOR_BYTES)
 #define TILE_BYTES ((TILE_ROWS + LANES) * TILE_VECTORS * VECTOR_BYTES)
 _Static_assert(PACKED_A + PACKED_B + TILE_BYTES <= SCRATCH_BYTES, "blocks must fit the scratch");
+
+/*
+ * An operand that is used so little that packing would cost more is read in place: A for few columns, the more if its elements
+ * are neighbours along k, as its rows then take few cache lines; B for few rows.
+ */
+#define IN_PLACE_COLUMNS 1024
+#define IN_PLACE_COLUMNS_ALONG 512
+#define IN_PLACE_ROWS 128
+/* Outputs beyond this many are not in the cache when their tile begins. */
+#define FAR_OUTPUTS (1 << 18)
 
 /* Rows of a packed panel of A, and of a tile whose outputs go through the scratch. */
 static const i32 packed_rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
@@ -55,8 +68,8 @@ typedef struct {
   const i32 *out_rows, *out_columns;
   /* Whether A, or B where its lanes are neighbours, is read in place. The k-th elements of B then lie at equal distances. */
   u32 a_direct, b_direct;
-  /* Whether those of A do. */
-  u32 a_even;
+  /* Whether those of A do, and whether the outputs exceed FAR_OUTPUTS. */
+  u32 a_even, far;
   Step a_step, b_step;
   /* Vectors of a tile at most. */
   u32 tile_vectors;
@@ -116,10 +129,12 @@ INLINE u32 run_panel(const Part *p, Tile t, u32 row, Chunks heights, u32 column,
     if (dense) {
       t.out = p->out + columns[0];
       t.out_rows = rows;
+      t.ahead = p->far && i + 1 < heights.count && chunk_size(heights, i + 1) == height;
       nan |= run_tile(&t, height, vectors);
     } else {
       t.out = p->tile;
       t.out_rows = scratch_rows;
+      t.ahead = 0;
       if (t.resume) move_tile(p, rows, height, columns, used, 0);
       nan |= run_tile(&t, height, vectors);
       move_tile(p, rows, height, columns, used, 1);
@@ -191,17 +206,6 @@ static u32 multiply(const Part *p) {
       nan |= run_block(p, chunk_begin(row_blocks, r), chunk_size(row_blocks, r), chunk_begin(depth_blocks, q), chunk_size(depth_blocks, q));
   return nan;
 }
-
-/* An operand is read in place if it is used so little that packing would cost more. */
-#ifndef DIRECT_COLUMNS
-#define DIRECT_COLUMNS 256
-#endif
-#ifndef DIRECT_COLUMNS_ALONG
-#define DIRECT_COLUMNS_ALONG 1024
-#endif
-#ifndef DIRECT_ROWS
-#define DIRECT_ROWS 64
-#endif
 
 /* Cost of `rows` x `columns` outputs with lanes across the columns, in vector operations. */
 INLINE u64 cost_of(u32 rows, u32 columns, u32 depth, const i32 *out_rows, const i32 *out_columns) {
@@ -294,11 +298,12 @@ static u32 product(const u32 *d, const Context *context) {
   if (p.rows == 0 || p.columns == 0) return 0;
   /* Outputs that lie side by side along the rows are transposed on their way: in high tiles, whole squares of them. */
   p.tile_vectors = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1 ? 2 : TILE_VECTORS;
+  p.far = (u64)p.rows * p.columns > FAR_OUTPUTS;
   if (depth > 0) {
     p.a_even = is_even(a.ks, depth);
     p.a_step = depth > 1 ? a.ks[1] - a.ks[0] : 0;
-    p.a_direct = IN_PLACE && p.columns <= (p.a_step == 1 ? DIRECT_COLUMNS_ALONG : DIRECT_COLUMNS);
-    p.b_direct = p.rows <= DIRECT_ROWS && is_even(b.ks, depth);
+    p.a_direct = IN_PLACE && p.columns <= (a.along ? IN_PLACE_COLUMNS_ALONG : IN_PLACE_COLUMNS);
+    p.b_direct = p.rows <= IN_PLACE_ROWS && is_even(b.ks, depth);
     p.b_step = depth > 1 ? b.ks[1] - b.ks[0] : 0;
   }
   u32 nan = 0;
