@@ -2,7 +2,7 @@
  * Suite `engine-digest`: what the digest of the full state (parameters and optimizer slots) costs beside the training steps between two of
  * them, at the interval that a job has by default.
  */
-import { type Executor, prepareLoop, stateRoot } from '../packages/engine/src/index.ts';
+import { type Executor, prepareLoop } from '../packages/engine/src/index.ts';
 import { digestIntervalFor } from '../packages/round/src/index.ts';
 import { alternate, local } from './lib/alternate.ts';
 import { executorNames, ourExecutor } from './lib/executors.ts';
@@ -18,8 +18,7 @@ async function shareRow(step: StepCase, name: string, executor: Executor): Promi
   const interval = digestIntervalFor([...parameters, ...slots], program);
   const loop = prepareLoop(executor, program, state.length);
   loop.setState(state);
-  const named = program.inputs.slice(0, state.length);
-  const digest = (): unknown => stateRoot(loop.readState().map((tensor, index) => ({ name: named[index]?.name ?? '', ...tensor })));
+  const digest = (): unknown => loop.stateRoots();
   const candidates = [local('step', () => loop.step(inputs)), local('digest', digest)];
   const [steps, digests] = await alternate(candidates, { turns: 9, blockMs: 150, least: 2 });
   loop.dispose();
