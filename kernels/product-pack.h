@@ -145,7 +145,7 @@ INLINE u32 chunk_begin(Chunks x, u32 i) { return i * x.whole + (i < x.longer ? i
 INLINE u32 chunk_size(Chunks x, u32 i) { return x.whole + (i < x.longer); }
 
 /* Rows of an operand that lie ahead of the one being copied by this many are fetched into the cache. */
-#define ROWS_AHEAD 16
+#define ROWS_AHEAD 8
 
 /* Packs `used` neighbouring lanes into panels of so many vectors, in the order they have in memory. */
 NOINLINE void pack_rows(f32 *to, Operand x, u32 used, u32 depth, Chunks panels) {

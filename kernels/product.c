@@ -44,8 +44,8 @@
 _Static_assert(PACKED_A + PACKED_B + TILE_BYTES <= SCRATCH_BYTES, "blocks must fit the scratch");
 
 /*
- * An operand that is used so little that packing would cost more is read in place: A for few columns, the more if its elements
- * are neighbours along k, as its rows then take few cache lines; B for few rows.
+ * An operand that is used so little that packing would cost more is read in place: A for few columns (fewer if it runs along k:
+ * packing is what makes its rows small in the cache), B for few rows.
  */
 #define IN_PLACE_COLUMNS 1024
 #define IN_PLACE_COLUMNS_ALONG 512
@@ -201,9 +201,11 @@ static u32 run_block(const Part *p, u32 row, u32 rows, u32 k, u32 depth) {
 static u32 multiply(const Part *p) {
   u32 nan = 0;
   Chunks row_blocks = chunks_of(p->rows, BLOCK_ROWS), depth_blocks = chunks_of(p->depth, BLOCK_DEPTH);
-  for (u32 r = 0; r < row_blocks.count; r++)
+  for (u32 r = 0; r < row_blocks.count; r++) {
+    u32 row = chunk_begin(row_blocks, r), rows = chunk_size(row_blocks, r);
     for (u32 q = 0; q < depth_blocks.count; q++)
-      nan |= run_block(p, chunk_begin(row_blocks, r), chunk_size(row_blocks, r), chunk_begin(depth_blocks, q), chunk_size(depth_blocks, q));
+      nan |= run_block(p, row, rows, chunk_begin(depth_blocks, q), chunk_size(depth_blocks, q));
+  }
   return nan;
 }
 
@@ -297,7 +299,8 @@ static u32 product(const u32 *d, const Context *context) {
   };
   if (p.rows == 0 || p.columns == 0) return 0;
   /* Outputs that lie side by side along the rows are transposed on their way: in high tiles, whole squares of them. */
-  p.tile_vectors = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1 ? 2 : TILE_VECTORS;
+  u32 across = p.columns > 1 && p.rows > 1 && p.out_columns[1] - p.out_columns[0] != 1 && p.out_rows[1] - p.out_rows[0] == 1;
+  p.tile_vectors = across ? 2 : TILE_VECTORS;
   p.far = (u64)p.rows * p.columns > FAR_OUTPUTS;
   if (depth > 0) {
     p.a_even = is_even(a.ks, depth);
