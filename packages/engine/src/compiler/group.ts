@@ -8,7 +8,7 @@ import type { DType } from '../program.ts';
 import { opcodes } from '../wasm/generated/kernels.ts';
 import { addressOf, type Emission, type Instruction, type TapeEntry } from './instruction.ts';
 import { propagatesNaN } from './opcode.ts';
-import { type Buffer, coalesce, elementBytes, isDense, isSingle, sizeOf, type View } from './view.ts';
+import { at, type Buffer, coalesce, elementBytes, isDense, isSingle, sizeOf, type View } from './view.ts';
 
 /** Elements of one block: a register is 2 KiB, so a dozen of them stay in the first cache. */
 export const blockElements = 512;
@@ -87,6 +87,70 @@ function viewKey(view: View): string {
   return `${number}:${view.offset}:${elementBytes(view.dtype)}:${view.strides.join(',')}`;
 }
 
+/** The one operand of `node` that is a node of `opcode` which only `node` reads, and the other operands; null if there is none. */
+function absorbable(node: Node, opcode: number, readers: ReadonlyMap<Node, number>): readonly [Node, readonly (Node | View)[]] | null {
+  for (const [index, operand] of node.operands.entries()) {
+    if (isNode(operand) && operand.opcode === opcode && operand.out === null && readers.get(operand) === 1) {
+      return [operand, node.operands.toSpliced(index, 1)];
+    }
+  }
+  return null;
+}
+
+/** Pairs of operations that one record of the interpreter does, each rounded as before: outer, inner, both, and which operands come first. */
+const pairs = [
+  { outer: opcodes.ADD_F32, inner: opcodes.NEG_F32, both: opcodes.SUB_F32, innerFirst: false },
+  { outer: opcodes.MUL_F32, inner: opcodes.RECIPROCAL_F32, both: opcodes.DIVIDE_F32, innerFirst: false },
+  { outer: opcodes.ADD_F32, inner: opcodes.MUL_F32, both: opcodes.MUL_ADD_F32, innerFirst: true },
+  { outer: opcodes.MUL_F32, inner: opcodes.ADD_F32, both: opcodes.ADD_MUL_F32, innerFirst: true },
+] as const;
+
+/** `nodes` with pairs of operations joined: fewer passes over the registers, the same roundings. Results keep their nodes' places. */
+function condensed(nodes: readonly Node[]): Node[] {
+  const readers = new Map<Node, number>();
+  for (const { operands } of nodes)
+    for (const operand of operands) if (isNode(operand)) readers.set(operand, (readers.get(operand) ?? 0) + 1);
+  const absorbed = new Set<Node>();
+  const takers = new Set<Node>();
+  const joined = nodes.map((node) => {
+    for (const { outer, inner, both, innerFirst } of pairs) {
+      if (node.opcode !== outer) continue;
+      const found = absorbable(node, inner, readers);
+      // An operand that has taken in its own keeps them.
+      if (found === null || takers.has(found[0])) continue;
+      const [operand, others] = found;
+      absorbed.add(operand);
+      takers.add(node);
+      return { ...node, opcode: both, operands: innerFirst ? [...operand.operands, ...others] : [...others, ...operand.operands] };
+    }
+    return node;
+  });
+  const made = new Map<Node, Node>();
+  joined.forEach((node, index) => {
+    const operands = node.operands.map((operand) => (isNode(operand) ? (made.get(operand) ?? operand) : operand));
+    if (!absorbed.has(nodes[index] as Node)) made.set(nodes[index] as Node, { ...node, operands });
+  });
+  return [...made.values()];
+}
+
+/** Elements after which `view` repeats itself, innermost axes dense and all others standing still; null if it does not. */
+function periodOf(view: View): number | null {
+  const { shape, strides } = coalesce({ shape: view.shape, strides: [view.strides] });
+  const [outer = -1, inner = -1] = strides[0] ?? [];
+  return shape.length === 2 && outer === 0 && inner === 1 ? at(shape, 1) : null;
+}
+
+/**
+ * Elements of one block: as many as fit a register, and a multiple of the longest period of a view, which is then loaded once for
+ * all blocks. A short tensor has a short block, so that setup does not spread over more than is read.
+ */
+function blockOf(total: number, nodes: readonly Node[]): number {
+  const most = Math.min(blockElements, Math.max(Math.ceil(total / 16) * 16, 16));
+  const periods = nodes.flatMap(({ operands }) => operands.map((operand) => (isNode(operand) ? 0 : (periodOf(operand) ?? 0))));
+  const longest = Math.max(0, ...periods.filter((period) => period <= most && period % 16 === 0));
+  return longest === 0 ? most : Math.floor(most / longest) * longest;
+}
+
 /** A result must be looked at when it leaves the group or a reader could hide its NaN. */
 function mustCheck(node: Node, nodes: readonly Node[]): boolean {
   if (node.dtype !== 'float32') return false;
@@ -96,8 +160,16 @@ function mustCheck(node: Node, nodes: readonly Node[]): boolean {
 }
 
 function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
-  const { nodes, shape } = group;
+  const { shape } = group;
+  const nodes = condensed(group.nodes);
   const total = sizeOf(shape);
+  const block = blockOf(total, nodes);
+  const repeats = (view: View): boolean => {
+    const period = periodOf(view);
+    return period !== null && block % period === 0;
+  };
+  /** Loaded once for all blocks. */
+  const isSetup = (view: View): boolean => isSingle(view) || (!isDense(view) && repeats(view));
   const file = new RegisterFile();
   const last = lastReaders(nodes);
   const setup: number[] = [];
@@ -123,15 +195,21 @@ function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
       place = file.take();
       const axes = coalesce({ shape: view.shape, strides: [view.strides] });
       const descriptor = table([...addressOf(view), axes.shape.length, ...axes.shape, ...(axes.strides[0] ?? [])]);
-      body.push(bytes === 4 ? opcodes.LOAD4 : opcodes.LOAD1, 0, ...place.words, ...descriptor, 0, ...nothing, ...nothing);
-      operations++;
+      const load = [bytes === 4 ? opcodes.LOAD4 : opcodes.LOAD1, 0, ...place.words, ...descriptor, 0, ...nothing, ...nothing];
+      if (repeats(view)) {
+        setup.push(...load);
+        setups++;
+      } else {
+        body.push(...load);
+        operations++;
+      }
     }
     places.set(key, place);
     return place;
   };
 
   // Setup registers first: a register freed by the body must not be taken for one of them.
-  for (const node of nodes) for (const operand of node.operands) if (!isNode(operand) && isSingle(operand)) placeView(operand);
+  for (const node of nodes) for (const operand of node.operands) if (!isNode(operand) && isSetup(operand)) placeView(operand);
   nodes.forEach((node, index) => {
     const operands = node.operands.map((operand) => (isNode(operand) ? (places.get(operand) ?? nowhere) : placeView(operand)));
     const [a = nowhere, b = nowhere, c = nowhere] = operands;
@@ -142,7 +220,7 @@ function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
     for (const operand of new Set(node.operands)) {
       const key = isNode(operand) ? operand : viewKey(operand);
       const place = places.get(key);
-      const isScratch = isNode(operand) ? operand.out === null : !isSingle(operand) && !isDense(operand);
+      const isScratch = isNode(operand) ? operand.out === null : !isSetup(operand) && !isDense(operand);
       if (isScratch && last.get(key) === index && place !== undefined) {
         file.release(place);
         last.delete(key);
@@ -150,8 +228,6 @@ function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
     }
     if (node.out === null && !last.has(node)) file.release(out);
   });
-  // A short tensor has a short block, so that setup does not spread over more than is read.
-  const block = Math.min(blockElements, Math.max(Math.ceil(total / 16) * 16, 16));
   return [{ kernel: 'elementwise', words: [total, block, setups, operations, ...setup, ...body] }];
 }
 

@@ -76,6 +76,10 @@ const keepsNaN = new Set<number>([
   o.EXP_F32,
   o.LOG_F32,
   o.ERF_F32,
+  o.SUB_F32,
+  o.MUL_ADD_F32,
+  o.ADD_MUL_F32,
+  o.DIVIDE_F32,
 ]);
 
 /** True if a NaN in any operand makes the result NaN, so that looking at the result is enough. */
