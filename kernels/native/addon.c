@@ -78,8 +78,20 @@ static void *serve(void *argument) {
   return NULL;
 }
 
+/* Packed panels and tensors span many small pages, whose translations would not stay at hand. */
+static void prefer_large_pages(void *memory, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  if (bytes >= (2u << 20)) madvise(memory, bytes, MADV_HUGEPAGE);
+#else
+  (void)memory;
+  (void)bytes;
+#endif
+}
+
 static u8 *scratch_of(u32 thread) {
-  if (pool.scratch[thread] == NULL && posix_memalign((void **)&pool.scratch[thread], 4096, SCRATCH_BYTES) != 0) return NULL;
+  if (pool.scratch[thread] != NULL) return pool.scratch[thread];
+  if (posix_memalign((void **)&pool.scratch[thread], SCRATCH_BYTES, SCRATCH_BYTES) != 0) return NULL;
+  prefer_large_pages(pool.scratch[thread], SCRATCH_BYTES);
   return pool.scratch[thread];
 }
 
@@ -154,9 +166,7 @@ static napi_value allocate(napi_env env, napi_callback_info info) {
   size_t size = (size_t)bytes;
   void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return fail(env, "allocate: no memory");
-#ifdef MADV_HUGEPAGE
-  if (size >= (8u << 20)) madvise(memory, size, MADV_HUGEPAGE);
-#endif
+  prefer_large_pages(memory, size);
   if (napi_create_external_arraybuffer(env, memory, size, release, (void *)size, &buffer) != napi_ok) {
     munmap(memory, size);
     return fail(env, "allocate: this runtime takes no external memory");
