@@ -111,9 +111,9 @@ export interface CostLimits {
 /** A tensor of 4 GiB, 128 GiB together, 10¹⁶ operations on elements: a day of the fastest machine here, and far above what a model needs for a step. */
 export const defaultCostLimits: CostLimits = { tensorBytes: 2 ** 32, peakBytes: 2 ** 37, flops: 1e16 };
 
-/** The cost of `program`. Throws PROGRAM_INVALID {field, value, limit} when it passes a limit. */
-export function checkCost(program: Program, limits: CostLimits = defaultCostLimits): ProgramCost {
-  const cost = estimateProgram(program);
+/** The cost of `program`, `state` as in `estimateProgram`. Throws PROGRAM_INVALID {field, value, limit} when it passes a limit. */
+export function checkCost(program: Program, limits: CostLimits = defaultCostLimits, state = 0): ProgramCost {
+  const cost = estimateProgram(program, state);
   const compare = (field: string, value: number, limit: number): void => {
     if (value > limit) {
       throw new MusterError('PROGRAM_INVALID', `program "${program.name}": ${field} ${value}, at most ${limit}`, { field, value, limit });

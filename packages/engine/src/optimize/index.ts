@@ -30,6 +30,7 @@ export function optimizeProgram(program: Program, { memoryLimitBytes, state = 0 
 }
 
 export { foldConstants } from './fold.ts';
+export { plannedMemory, type PlannedMemory } from './planned.ts';
 export { rematerialise } from './rematerialise.ts';
 export { reorder } from './reorder.ts';
 export { resizeProgram, type Sized, type Sizes } from './resize.ts';
