@@ -14,12 +14,13 @@ import {
   readVectors,
   requireFinite,
   stateRoot,
+  stateRootOf,
   type Tensor,
   type TensorType,
   type VectorResult,
 } from '@muster/engine';
 import { decodeModel, decodeSafetensors, type ModelObject, parametersFromSafetensors } from '@muster/models';
-import { type CidText, parseCid, verifyCid } from '@muster/protocol';
+import { type CidText, parseCid, type Root, verifyCid } from '@muster/protocol';
 
 /** A file of vectors: its name and its parsed text. */
 export interface VectorFile {
@@ -128,12 +129,15 @@ export async function checkTraining(executor: Executor, given: TrainingCase, get
       const key: Tensor = { dtype: 'uint32', shape: [2], data: Uint32Array.of(next(), next()) };
       const number: Tensor = { dtype: 'int32', shape: [], data: Int32Array.of(step) };
       const [loss] = loop.step([drawn(model.batch.x, classes, next), drawn(model.batch.y, classes, next), key, number]);
-      const values = loop.readState();
-      const named = state.map((type, index) => ({ ...(values[index] as Tensor), name: type.name }));
-      requireFinite(named);
+      const tensorRoots = loop.stateRoots();
       losses.push(hexOfFloat(loss?.data[0] ?? Number.NaN));
-      roots.push(stateRoot(named));
+      roots.push(stateRootOf(state.map((type, index) => ({ ...type, root: tensorRoots[index] as Root }))));
     }
+    // The roots come from where the state is kept; this one is hashed again from a copy.
+    const values = loop.readState();
+    const named = state.map((type, index) => ({ ...(values[index] as Tensor), name: type.name }));
+    requireFinite(named);
+    if (stateRoot(named) !== roots.at(-1)) throw new Error('the state does not have the root that the executor gives');
     return { losses, roots };
   } finally {
     loop.dispose();

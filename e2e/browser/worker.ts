@@ -1,10 +1,11 @@
 /**
  * The worker in which a tab computes. It gets one request and answers with one report; programs and tensors it fetches by content id from
- * where it was loaded. `createExecutor` is the one place that says how a tab computes.
+ * where it was loaded. `openExecutor` is the one place that says how a tab computes. A worker may wait for its threads, a page may not.
  */
-import { createWasmExecutor, type Executor } from '@muster/engine';
+import { createThreadedExecutor, createWasmExecutor, type Executor, type ThreadStart } from '@muster/engine';
 import { checkConformance, checkTraining, type GetBlock, type VectorFile } from './checks.ts';
 import type { Request, Response } from './messages.ts';
+import { type ReadyExecutor, withThreadsReady } from './one-memory.ts';
 
 /** The part of a worker's global scope that is used. */
 interface WorkerScope {
@@ -15,7 +16,25 @@ interface WorkerScope {
 }
 const scope = globalThis as unknown as WorkerScope;
 
-const createExecutor = async (): Promise<Executor> => await createWasmExecutor();
+/** The part of a worker's worker that is used. */
+interface ThreadWorker {
+  postMessage(start: ThreadStart, transfer: readonly []): void;
+  terminate(): void;
+}
+declare const Worker: new (url: URL, options: { readonly type: 'module' }) => ThreadWorker;
+
+/** Starts a thread; returns what ends it. */
+function spawn(start: ThreadStart): () => void {
+  const worker = new Worker(new URL('./thread.ts', import.meta.url), { type: 'module' });
+  worker.postMessage(start, []);
+  return () => worker.terminate();
+}
+
+async function openExecutor(threads: number): Promise<ReadyExecutor> {
+  if (threads === 1) return { executor: await createWasmExecutor(), end: () => undefined };
+  const threaded = createThreadedExecutor({ threads, leastBytes: 0, spawn });
+  return await withThreadsReady(threaded, threads, async () => await new Promise((resolve) => setTimeout(resolve)));
+}
 
 async function fetched(path: string): Promise<globalThis.Response> {
   const response = await fetch(new URL(path, scope.location.origin));
@@ -26,7 +45,15 @@ async function fetched(path: string): Promise<globalThis.Response> {
 const getBlock: GetBlock = async (cid) => new Uint8Array(await (await fetched(`/blocks/${cid}`)).arrayBuffer());
 
 async function answer(request: Request): Promise<Response> {
-  const executor = await createExecutor();
+  const { executor, end } = await openExecutor(request.threads);
+  try {
+    return await answerWith(executor, request);
+  } finally {
+    end();
+  }
+}
+
+async function answerWith(executor: Executor, request: Request): Promise<Response> {
   switch (request.kind) {
     case 'conformance': {
       const files: VectorFile[] = [];
