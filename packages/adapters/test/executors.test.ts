@@ -18,8 +18,10 @@ import {
   randomProgram,
   readFunctionVectors,
   readVectors,
+  referenceExecutor,
   type Tensor,
   tensorRoot,
+  type Value,
   wasmExecutor,
 } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
@@ -100,6 +102,22 @@ const noise = (shape: readonly number[], seed: number): Tensor => {
   };
   return { dtype: 'float32', shape, data: Float32Array.from({ length: shape.reduce((size, extent) => size * extent, 1) }, next) };
 };
+
+it('a result is not written over what a later operation of its group has yet to read', () => {
+  const builder = new ProgramBuilder('late');
+  const input = (name: string): Value => builder.input({ name, dtype: 'float32', shape: [64] });
+  const [x, b, c] = [input('x'), input('b'), input('c')];
+  const sorted = builder.apply('sort', {}, x);
+  // Only the sum uses the product: they may become one operation, which then reads `sorted` after the exponential is written.
+  const product = builder.apply('mul', {}, sorted, b);
+  const power = builder.apply('exp', {}, c);
+  const sum = builder.apply('add', {}, product, power);
+  const both = builder.apply('concatenate', { axis: 0 }, power, sum);
+  const program = builder.finish([{ name: 'sorted', value: builder.apply('sort', {}, both) }]);
+  const inputs = [1, 2, 3].map((seed) => noise([64], seed));
+  const expected = referenceExecutor.prepare(program).run(inputs);
+  for (const executor of [wasmExecutor, ...executors]) expect(executor.prepare(program).run(inputs), executor.name).toEqual(expected);
+});
 
 it('threads that come late to a WebAssembly program change no bit, nor does their end', async () => {
   expect(hasSharedMemory()).toBe(true);
