@@ -1,5 +1,5 @@
 import { nn, numpy as np, valueAndGrad, type Array as JaxArray } from '@jax-js/jax';
-import { traceProgram, referenceExecutor } from '@muster/engine';
+import { traceProgram } from '@muster/engine';
 import { expect, test } from 'vitest';
 const step = (w: JaxArray, x: JaxArray): JaxArray[] => {
   const [l, g] = valueAndGrad((v: JaxArray) => np.dot(nn.relu(np.dot(x.ref, v.ref)), np.transpose(v)).sum())(w);

@@ -159,9 +159,7 @@ function mustCheck(node: Node, nodes: readonly Node[]): boolean {
   return readers.length === 0 || readers.some((reader) => !propagatesNaN(reader.opcode));
 }
 
-function emitGroup(group: Group, { table }: Emission): TapeEntry[] {
-  const { shape } = group;
-  const nodes = condensed(group.nodes);
+function emitGroup(shape: readonly number[], nodes: readonly Node[], { table }: Emission): TapeEntry[] {
   const total = sizeOf(shape);
   const block = blockOf(total, nodes);
   const repeats = (view: View): boolean => {
@@ -240,7 +238,7 @@ function fillsBuffer(view: View): boolean {
  * Results that may overwrite an operand: of equal size, read in order only, and last by the operation that gives the result or an
  * earlier one. Blocks are then read before they are written.
  */
-function reusesOf({ nodes }: Group): { readonly from: Buffer; readonly to: Buffer }[] {
+function reusesOf(nodes: readonly Node[]): { readonly from: Buffer; readonly to: Buffer }[] {
   const last = new Map<Buffer, number>();
   const barred = new Set<Buffer>();
   nodes.forEach(({ operands }, index) => {
@@ -263,13 +261,14 @@ function reusesOf({ nodes }: Group): { readonly from: Buffer; readonly to: Buffe
 
 /** The kernel call for `group`. */
 export function groupInstruction(group: Group): Instruction {
+  const nodes = condensed(group.nodes);
   const reads = group.nodes.flatMap((node) => node.operands.flatMap((operand) => (isNode(operand) ? [] : [operand.buffer])));
   const writes = group.nodes.flatMap((node) => (node.out === null ? [] : [node.out.buffer]));
   return {
     operation: group.nodes.reduce((least, node) => Math.min(least, node.operation), Infinity),
     reads: [...new Set(reads)],
     writes,
-    reuses: reusesOf(group),
-    emit: (emission) => emitGroup(group, emission),
+    reuses: reusesOf(nodes),
+    emit: (emission) => emitGroup(group.shape, nodes, emission),
   };
 }

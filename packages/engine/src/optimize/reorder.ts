@@ -88,5 +88,8 @@ export function reorder(program: Program): Rewritten {
     }
   });
   const outputs = program.outputs.map(({ value }) => value);
-  return assemble(program, constantsOf(program), order, outputs);
+  const ordered = assemble(program, constantsOf(program), order, outputs);
+  // What frees memory soonest at every point is not always best in the end.
+  const better = scheduleProgram(ordered.program).peakBytes <= scheduleProgram(program).peakBytes;
+  return better ? ordered : { program, origin: program.operations.map((_, index) => index) };
 }
