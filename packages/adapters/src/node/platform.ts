@@ -2,8 +2,10 @@
  * Time, randomness and fast hashing from Node.
  */
 import { hash, randomBytes } from 'node:crypto';
+import { createTreeHasher, installTreeHasher } from '@muster/engine';
 import type { Clock, Entropy } from '@muster/ports';
 import { installSha256 } from '@muster/protocol';
+import { createNativeExecutor, nativeKernels } from '../compute/native.ts';
 
 export const systemClock: Clock = { now: () => Date.now() };
 
@@ -15,7 +17,11 @@ export function nodeSha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength);
 }
 
-/** Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process. */
+/**
+ * Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process, and the roots of tensors the native kernels
+ * where they are (three times faster again).
+ */
 export function installFastSha256(): void {
   installSha256(nodeSha256);
+  if (nativeKernels().available) installTreeHasher(createTreeHasher(createNativeExecutor({ threads: 1 }).backend));
 }
