@@ -2,7 +2,7 @@
  * Time, randomness and fast hashing from Node.
  */
 import { hash, randomBytes } from 'node:crypto';
-import { createTreeHasher, installTreeHasher } from '@muster/engine';
+import { createTreeHasher, installTreeHasher, wasmExecutor } from '@muster/engine';
 import type { Clock, Entropy } from '@muster/ports';
 import { installSha256 } from '@muster/protocol';
 import { createNativeExecutor, nativeKernels } from '../compute/native.ts';
@@ -18,10 +18,11 @@ export function nodeSha256(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process, and the roots of tensors the native kernels
- * where they are (three times faster again).
+ * Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process, and the roots of tensors the kernels, native
+ * ones where they are: 2.6 GB/s beside 0.6 in WebAssembly and 0.4 leaf by leaf.
  */
 export function installFastSha256(): void {
   installSha256(nodeSha256);
-  if (nativeKernels().available) installTreeHasher(createTreeHasher(createNativeExecutor({ threads: 1 }).backend));
+  const { backend } = nativeKernels().available ? createNativeExecutor({ threads: 1 }) : wasmExecutor;
+  installTreeHasher(createTreeHasher(backend));
 }
