@@ -2,23 +2,33 @@
  * Suite `plan`: what the planner predicts beside what is measured, for models that fit; what rematerialisation saves and costs; what a dispute
  * trace costs beside the step it traces.
  */
-import { calibrate, leastSeconds, predictStep } from '../apps/cli/src/calibrate.ts';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { leastSeconds, predictStep } from '../apps/cli/src/calibrate.ts';
+import { openTraining, samplingExecutor, thisMachine } from '../apps/cli/src/machine.ts';
+import { taskBytes } from '../apps/cli/src/planning.ts';
 import { installFastSha256 } from '../packages/adapters/src/index.ts';
 import {
-  type Executor,
+  type CompiledExecutor,
+  createExecutor,
   openOperation,
   optimizeProgram,
   prepareLoop,
   type Program,
   rematerialise,
   costOf,
+  encodeProgram,
   type Tensor,
   type TensorType,
   tracePartialSums,
   traceStep,
   wasmExecutor,
 } from '../packages/engine/src/index.ts';
-import { buildModel, type BuiltModel, estimateModel, type ModelSpec } from '../packages/models/src/index.ts';
+import { buildModel, type BuiltModel, encodeModel, estimateModel, type ModelSpec } from '../packages/models/src/index.ts';
 import { plainRow, type Row } from './lib/measure.ts';
 import { cnn, gpt, lenet, mlp } from './lib/specs.ts';
 
@@ -48,63 +58,97 @@ function stepInputs({ model, programs }: BuiltModel): Tensor[] {
   return [...state, ...programs.trainStep.inputs.slice(state.length).map(batchTensor)];
 }
 
-interface MemoryLike {
-  readonly buffer: ArrayBufferLike;
-}
-
-/** What `make` returns and the bytes of all WebAssembly memories made meanwhile. */
-function withMemory<T>(make: () => T): { readonly made: T; readonly bytes: () => number } {
-  const scope = globalThis as unknown as { WebAssembly: { Memory: new (descriptor: object) => MemoryLike } };
-  const Original = scope.WebAssembly.Memory;
-  const memories: MemoryLike[] = [];
-  scope.WebAssembly.Memory = class extends Original {
-    constructor(descriptor: object) {
-      super(descriptor);
-      memories.push(this);
-    }
-  };
-  try {
-    return { made: make(), bytes: () => memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0) };
-  } finally {
-    scope.WebAssembly.Memory = Original;
-  }
+/** `executor`, and the bytes that its programs have asked for. */
+function counted({ backend }: CompiledExecutor): { readonly executor: CompiledExecutor; readonly bytes: () => number } {
+  let bytes = 0;
+  const { name, start, maxBytes, memoryLimitBytes } = backend;
+  const executor = createExecutor({
+    name,
+    start,
+    maxBytes,
+    memoryLimitBytes,
+    allocate(asked) {
+      const memory = backend.allocate(asked);
+      bytes += memory.buffer.byteLength;
+      return memory;
+    },
+  });
+  return { executor, bytes: () => bytes };
 }
 
 /** Seconds and bytes of one step in a loop. */
 function measured(
-  executor: Executor,
+  given: CompiledExecutor,
   program: Program,
   state: number,
   inputs: readonly Tensor[],
 ): { readonly seconds: number; readonly bytes: number } {
-  const { made: loop, bytes } = withMemory(() => prepareLoop(executor, program, state));
+  const { executor, bytes } = counted(given);
+  const loop = prepareLoop(executor, program, state);
   loop.setState(inputs.slice(0, state));
   const batch = inputs.slice(state);
-  const seconds = leastSeconds(() => loop.step(batch), 1500);
+  const seconds = leastSeconds(() => loop.step(batch), 1500, !executor.name.endsWith('-threads'));
   loop.dispose();
   return { seconds, bytes: bytes() };
 }
 
+/** Bytes of a process that trains one task with `built`, in a process of its own: before it has a program, and at its fullest. */
+async function processBytes(built: BuiltModel, name: string): Promise<{ readonly before: number; readonly most: number }> {
+  const folder = await mkdtemp(join(tmpdir(), 'muster-plan-'));
+  try {
+    await writeFile(join(folder, 'model'), encodeModel(built.model).bytes);
+    await writeFile(join(folder, 'train'), encodeProgram(built.programs.trainStep));
+    await writeFile(join(folder, 'update'), encodeProgram(built.programs.update));
+    const child = fileURLToPath(new URL('lib/plan-child.ts', import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [child, folder], { env: { ...process.env, MUSTER_EXECUTOR: name } });
+    return JSON.parse(stdout) as { before: number; most: number };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const ratio = (ours: number, theirs: number): number => Math.round((100 * ours) / theirs) / 100;
+const megabytes = (bytes: number): number => Math.round(bytes / 1e4) / 100;
+
+/** Executor and threads of every pass over the models. */
+const ways = [
+  { MUSTER_EXECUTOR: 'auto', MUSTER_THREADS: '1' },
+  { MUSTER_EXECUTOR: 'auto', MUSTER_THREADS: String(availableParallelism()) },
+  { MUSTER_EXECUTOR: 'wasm', MUSTER_THREADS: '1' },
+];
+
 /** Rows of the suite, each as soon as it is measured. */
 export async function* planSuite(): AsyncGenerator<Row> {
-  const calibration = calibrate(wasmExecutor);
-  for (const [name, spec] of Object.entries(specs)) {
-    const built = await buildModel(spec);
-    const inputs = stepInputs(built);
-    const { step, cost, state } = estimateModel(spec);
-    const predicted = predictStep(wasmExecutor, calibration, step, true);
-    const actual = measured(wasmExecutor, built.programs.trainStep, state, inputs);
-    const [ours, theirs] = [predicted.seconds, actual.seconds].map((seconds) => 1000 * seconds) as [number, number];
-    yield plainRow(`plan ${name}: time of a step, predicted`, 'ms', ours, {
-      measured: Math.round(100 * theirs) / 100,
-      'predicted ÷ measured': Math.round((100 * ours) / theirs) / 100,
-    });
-    const ordered = measured(wasmExecutor, step, state, inputs);
-    yield plainRow(`plan ${name}: memory of a step, predicted`, 'MB', cost.peakBytes / 1e6, {
-      'measured, program as traced': Math.round(actual.bytes / 1e4) / 100,
-      'measured, after the passes': Math.round(ordered.bytes / 1e4) / 100,
-      'predicted ÷ measured': Math.round((100 * cost.peakBytes) / ordered.bytes) / 100,
-    });
+  const models = await Promise.all(Object.entries(specs).map(async ([name, spec]) => ({ name, spec, built: await buildModel(spec) })));
+  for (const way of ways) {
+    const training = await openTraining(way);
+    const machine = thisMachine(training);
+    for (const { name, spec, built } of models) {
+      const inputs = stepInputs(built);
+      const { step, state, memory } = estimateModel(spec);
+      const label = `plan ${name}, ${machine.executor}`;
+      const predicted = predictStep(samplingExecutor(training, memory.total), machine.calibration, step, true);
+      const actual = measured(training.executor, built.programs.trainStep, state, inputs);
+      yield plainRow(`${label}: time of a step, predicted`, 'ms', 1000 * predicted.seconds, {
+        measured: Math.round(1e5 * actual.seconds) / 100,
+        'predicted ÷ measured': ratio(predicted.seconds, actual.seconds),
+      });
+      // Natively, scratch belongs to the process and is no part of what the program asked for.
+      const bytes = actual.bytes + (machine.executor.startsWith('native') ? machine.overheadBytes : 0);
+      const ours = memory.total + machine.overheadBytes;
+      yield plainRow(`${label}: memory of a step, predicted`, 'MB', megabytes(ours), {
+        measured: megabytes(bytes),
+        'predicted ÷ measured': ratio(ours, bytes),
+      });
+      if (machine.threads > 1) continue;
+      const { before, most } = await processBytes(built, way.MUSTER_EXECUTOR);
+      const whole = before + machine.overheadBytes + memory.total + taskBytes(memory);
+      yield plainRow(`${label}: memory of a trainer's process, predicted`, 'MB', megabytes(whole), {
+        measured: megabytes(most),
+        'predicted ÷ measured': ratio(whole, most),
+        'before there is a program': megabytes(before),
+      });
+    }
   }
   yield* rematerialisationRows();
   yield* traceRows();

@@ -4,20 +4,25 @@
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import type { MachineSpeed } from '@muster/engine';
+import { type CompiledExecutor, type CostLimits, defaultCostLimits, type MachineSpeed, scratchBytes } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
 import { calibrate, type Calibration } from './calibrate.ts';
-import { type ExecutorReport, executorReports } from '@muster/adapters';
+import { createNativeExecutor, executorFromEnvironment, openExecutor } from '@muster/adapters';
 
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryBytes: number;
   readonly freeBytes: number;
-  /** Executor that would train. */
+  /** Executor that would train, and how many threads it would use. */
   readonly executor: string;
+  readonly threads: number;
   /** Most memory that one of its programs may take. */
   readonly executorBytes: number;
+  /** What the executor takes beside a program's tensors and tables: scratch of its threads, kernels. */
+  readonly overheadBytes: number;
+  /** What a process of Muster takes here before it has a program; measured. */
+  readonly processBytes: number;
   readonly calibration: Calibration;
 }
 
@@ -33,24 +38,65 @@ export function instructionSets(): readonly string[] | null {
   return ['sse2', 'avx', 'avx2', 'fma', 'avx512f', 'avx512bw', 'avx512vl', 'asimd', 'sve'].filter((name) => flags.has(name));
 }
 
-/** The executor that a node here would use. Throws INTERNAL if there is none. */
-export function firstExecutor(): ExecutorReport & { readonly executor: NonNullable<ExecutorReport['executor']> } {
-  const found = executorReports().find(({ available }) => available);
-  if (found?.executor === null || found === undefined) throw new MusterError('INTERNAL', 'no executor runs on this machine');
-  return { ...found, executor: found.executor };
+/** Memory that processes here may have: the machine's, or less where a container says so. */
+function machineBytes(): number {
+  const allowed = process.constrainedMemory();
+  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
+}
+
+/** What a job's programs may cost on this machine. */
+export function costLimits({ backend }: CompiledExecutor): CostLimits {
+  return { ...defaultCostLimits, peakBytes: Math.min(defaultCostLimits.peakBytes, machineBytes(), backend.maxBytes) };
+}
+
+/** The executor that `environment` asks for, as a node would use it, and what measures it. */
+export interface Training {
+  readonly executor: CompiledExecutor;
+  readonly threads: number;
+  /** Memory from which programs run on all threads. */
+  readonly threadedFrom: number;
+  /** The executor for a single kernel call of a program that runs on all threads, and of one that does not. */
+  readonly sampling: { readonly threaded: CompiledExecutor; readonly single: CompiledExecutor };
+}
+
+/** As `createNativeExecutor` has it. */
+const threadedFrom = 1 << 20;
+
+/** Opens the executor. Throws USAGE, EXECUTOR_UNAVAILABLE. */
+export async function openTraining(environment: Readonly<Record<string, string | undefined>>): Promise<Training> {
+  const executor = await executorFromEnvironment(environment);
+  const threads = Number(/-(\d+)-threads$/.exec(executor.name)?.[1] ?? 1);
+  const instructionSet = /^native-([a-z0-9]+)/.exec(executor.name)?.[1];
+  const single = await openExecutor({ name: instructionSet === undefined ? 'wasm' : `native-${instructionSet}`, threads: 1 });
+  // WebAssembly's workers start too slowly for short measurements: one thread stands for all, and the prediction is an upper bound.
+  const threaded = threads > 1 && instructionSet !== undefined ? createNativeExecutor({ instructionSet, threads, leastBytes: 0 }) : single;
+  return { executor, threads, threadedFrom, sampling: { threaded, single } };
+}
+
+/** What measures the kernel calls of a program that takes `bytes`. */
+export function samplingExecutor({ sampling, threadedFrom }: Training, bytes: number): CompiledExecutor {
+  return bytes < threadedFrom ? sampling.single : sampling.threaded;
+}
+
+/** Scratch, and in WebAssembly also stacks and the kernels' own data. */
+function overheadOf({ executor: { name, backend }, threads }: Training): number {
+  return name.startsWith('wasm') ? backend.start + 2 ** 32 - backend.maxBytes : threads * scratchBytes;
 }
 
 /** This machine, calibrated in a few seconds. */
-export function thisMachine(): Machine {
-  const { name, memoryBytes, executor } = firstExecutor();
+export function thisMachine(training: Training): Machine {
+  const processBytes = process.memoryUsage.rss();
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
-    memoryBytes: totalmem(),
+    memoryBytes: machineBytes(),
     freeBytes: freemem(),
-    executor: name,
-    executorBytes: memoryBytes,
-    calibration: calibrate(executor),
+    executor: training.executor.name,
+    threads: training.threads,
+    executorBytes: training.executor.backend.maxBytes,
+    overheadBytes: overheadOf(training),
+    processBytes,
+    calibration: calibrate(training.sampling.threaded),
   };
 }
 
@@ -84,8 +130,8 @@ export function machineFrom(file: string, content: string): Machine {
     }
     const machine = (value as { readonly event?: unknown; readonly machine?: Partial<Machine> } | null)?.machine;
     if ((value as { readonly event?: unknown } | null)?.event !== 'doctor.finished' || machine === undefined) continue;
-    const { cpu, cores, memoryBytes, freeBytes, executor, executorBytes, calibration } = machine;
-    const numbers = [cores, memoryBytes, freeBytes, executorBytes, calibration?.secondsPerRun];
+    const { cpu, cores, memoryBytes, freeBytes, executor, threads, executorBytes, overheadBytes, processBytes, calibration } = machine;
+    const numbers = [cores, memoryBytes, freeBytes, threads, executorBytes, overheadBytes, processBytes, calibration?.secondsPerRun];
     if (typeof cpu !== 'string' || typeof executor !== 'string' || numbers.some((number) => typeof number !== 'number')) break;
     if (!isSpeed(calibration?.speed)) break;
     return machine as Machine; // every field was looked at

@@ -14,6 +14,8 @@ export interface NetworkOptions {
   /** 0 takes a free one; a home keeps the address and ports of its first start. */
   readonly coordinatorPort: number;
   readonly chainPort: number;
+  /** Environment of the processes: it says which executor they use. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   readonly onReport: (report: ChildReport, child: Child) => void;
 }
 
@@ -41,7 +43,14 @@ export async function startNetwork(options: NetworkOptions): Promise<RunningNetw
       seen.add(report.event);
       options.onReport(report, child);
     };
-    const child = new Child({ name, arguments: ['run', name, '--home', paths.root, ...childArguments], restart: true, onReport });
+    const { environment } = options;
+    const child = new Child({
+      name,
+      arguments: ['run', name, '--home', paths.root, ...childArguments],
+      environment,
+      restart: true,
+      onReport,
+    });
     started.push(child);
     child.start();
     await awaitReport(child, seen, ready, 60_000);

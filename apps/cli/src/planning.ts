@@ -2,7 +2,7 @@
  * From an estimate and a machine to a verdict: time, traffic, and what would make it fit. Pure; `commands/plan.ts` measures and prints.
  * Rules: `docs/spec/19-planner.md`.
  */
-import type { ModelEstimate } from '@muster/models';
+import type { ModelEstimate, StepMemory } from '@muster/models';
 
 export interface Schedule {
   /** Optimizer steps of one task. */
@@ -17,6 +17,9 @@ export interface Schedule {
 export interface Limits {
   readonly memoryBytes: number;
   readonly executorBytes: number;
+  /** What the executor takes beside a program, and the process before it has one. */
+  readonly overheadBytes: number;
+  readonly processBytes: number;
 }
 
 export interface Traffic {
@@ -32,7 +35,10 @@ export interface Plan {
   readonly remedies: readonly string[];
   readonly stepSeconds: number;
   readonly rematerialise: boolean;
+  /** Memory of the step's program. */
   readonly neededBytes: number;
+  /** Memory of the whole process at its fullest. */
+  readonly processBytes: number;
   readonly taskSeconds: number;
   readonly transferSeconds: number;
   readonly roundSeconds: number;
@@ -51,12 +57,22 @@ const easyShare = 0.6;
 /** Part of a round's deadline that a task may take without being tight. */
 const easyTime = 0.5;
 
+/**
+ * What a task holds beside its step: base, final state, update and its encoding, frozen weights, and the program that makes the update
+ * (base, final parameters, update).
+ */
+export function taskBytes({ parameters, optimizer, given }: StepMemory): number {
+  return 7 * parameters + optimizer + given;
+}
+
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toPrecision(3)} GB`;
 
 /** A round: fetch the base, train, store the update. */
 export function planOf(estimate: ModelEstimate, stepSeconds: number, schedule: Schedule, limits: Limits): Plan {
   const { memory, rematerialised, cost } = estimate;
-  const usable = Math.min(limits.memoryBytes * usableShare, limits.executorBytes);
+  const outside = limits.processBytes + limits.overheadBytes + taskBytes(memory);
+  const room = (beside: number): number => Math.max(Math.min(limits.memoryBytes * usableShare - beside, limits.executorBytes), 0);
+  const usable = room(outside);
   const fitsPlainly = memory.total <= usable;
   const fitsLean = rematerialised.memory.total <= usable;
   const rematerialise = !fitsPlainly && fitsLean;
@@ -78,11 +94,13 @@ export function planOf(estimate: ModelEstimate, stepSeconds: number, schedule: S
   };
   if (!fitsPlainly && !fitsLean) {
     worsen('cannot');
-    const what = usable < limits.memoryBytes * usableShare ? 'a program of the executor may take' : 'training may take of this memory';
+    const what = usable === limits.executorBytes ? 'a program of the executor may take' : 'is left of this memory for it:';
     reasons.push(`a step needs ${gigabytes(rematerialised.memory.total)} even when it computes values again; ${what} ${gigabytes(usable)}`);
+    // Adapters are about 2 % of the parameters; the frozen ones are held once more as they were read.
+    const adaptedTask = memory.parameters * (1 + 7 * 0.02);
     const adapted = memory.parameters * 1.02 + memory.given + rematerialised.memory.activations;
     remedies.push(
-      adapted <= usable
+      adapted <= room(outside - taskBytes(memory) + adaptedTask)
         ? `LoRA (\`--lora 16\`): frozen parameters once and small adapters need about ${gigabytes(adapted)}`
         : `LoRA would still need about ${gigabytes(adapted)}: a smaller model, or a machine with more memory`,
     );
@@ -119,6 +137,7 @@ export function planOf(estimate: ModelEstimate, stepSeconds: number, schedule: S
     stepSeconds: seconds,
     rematerialise,
     neededBytes,
+    processBytes: outside + neededBytes,
     taskSeconds,
     transferSeconds,
     roundSeconds,

@@ -2,6 +2,7 @@
  * `muster`: the one program. Parses the command line, runs a command, turns errors into messages and exit codes.
  */
 import { join } from 'node:path';
+import { executorFromEnvironment } from '@muster/adapters';
 import { parseAddress, toMusterError } from '@muster/protocol';
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './commands/audit.ts';
@@ -23,6 +24,7 @@ import { jobControl, jobList, jobShow, jobSubmit } from './commands/jobs.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addPlan } from './commands/plan.ts';
 import { joinCommand, type JoinFlags, portOf, upCommand, type UpFlags } from './commands/up.ts';
+import { addExecutorOptions } from './executor.ts';
 import { coordinatorUrl, requireNetwork } from './home.ts';
 import { describeError, jsonLine } from './output.ts';
 import { runChainProcess } from './processes/chain.ts';
@@ -39,8 +41,7 @@ const program = new Command('muster')
   .configureHelp({ showGlobalOptions: true })
   .showHelpAfterError('(see --help)');
 
-program
-  .command('demo')
+addExecutorOptions(program.command('demo'), '1')
   .description('a whole network on this machine: trains, slashes a liar, replaces a killed trainer, audits')
   .option('--data <path>', 'training data (IDX, CSV, images, text); without it digits are drawn')
   .option('--model <family>', 'mlp, cnn or softmax', 'mlp')
@@ -55,16 +56,14 @@ program
   .option('--seed <n>', 'seed of the job', '1')
   .action(async (flags: DemoFlags, command: Command) => finish(await demoCommand(contextOf(command), flags)));
 
-program
-  .command('up')
+addExecutorOptions(program.command('up'), '1')
   .description('coordinator, store, chain and validator')
   .option('--host <address>', 'address to listen on', '127.0.0.1')
   .option('--port <n>', 'coordinator port; 0 takes a free one', '7700')
   .option('--chain-port <n>', 'chain port; 0 takes a free one', '7701')
   .action(async (flags: UpFlags, command: Command) => await upCommand(contextOf(command), flags));
 
-program
-  .command('join <url>')
+addExecutorOptions(program.command('join <url>'), 'all cores')
   .description('this machine becomes a trainer of the network at <url>')
   .option('--dishonest', 'submit wrong results, to see what happens to liars')
   .action(async (url: string, flags: JoinFlags, command: Command) => await joinCommand(contextOf(command), url, flags));
@@ -189,6 +188,7 @@ function addProcesses(run: Command): void {
       url: coordinatorUrl(await requireNetwork(paths)),
       home: join(paths.root, 'validator'),
       role: 'validator',
+      executor: await executorFromEnvironment(process.env),
       dishonest: false,
       accountKey: paths.key('validator.account'),
       report: reportJson,
@@ -207,6 +207,7 @@ function addProcesses(run: Command): void {
         url,
         home: paths.root,
         role: 'trainer',
+        executor: await executorFromEnvironment(process.env),
         dishonest: dishonest === true,
         accountKey: null,
         report: reportJson,

@@ -18,6 +18,8 @@ export interface ChildOptions {
   /** For messages. */
   readonly name: string;
   readonly arguments: readonly string[];
+  /** Its environment; this process's own unless given. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Start again when it ends without being asked to. */
   readonly restart: boolean;
   readonly onReport: (report: ChildReport, child: Child) => void;
@@ -61,7 +63,8 @@ export class Child {
   }
 
   start(): void {
-    const child = spawn(process.execPath, [program, ...this.#options.arguments], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const { arguments: given, environment = process.env } = this.#options;
+    const child = spawn(process.execPath, [program, ...given], { stdio: ['ignore', 'pipe', 'pipe'], env: environment });
     this.#process = child;
     this.#startedAt = Date.now();
     createInterface({ input: child.stdout }).on('line', (line) => this.#onLine(line));

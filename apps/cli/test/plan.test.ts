@@ -11,11 +11,12 @@ import { estimateModel, type ModelEstimate } from '@muster/models';
 import { MusterError } from '@muster/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { predictStep, timeProgram } from '../src/calibrate.ts';
-import { checkConformance, vectorFolder } from '../src/commands/doctor.ts';
+import { checkConformance, doctorCommand, vectorFolder } from '../src/commands/doctor.ts';
 import { planCommand } from '../src/commands/plan.ts';
 import { executorReports } from '@muster/adapters';
 import { homePaths } from '../src/home.ts';
-import { machineFrom } from '../src/machine.ts';
+import { executorEnvironment, mostThreads } from '../src/executor.ts';
+import { costLimits, machineFrom, openTraining, samplingExecutor } from '../src/machine.ts';
 import { createOutput } from '../src/output.ts';
 import { duration, planOf } from '../src/planning.ts';
 
@@ -37,7 +38,7 @@ afterAll(async () => await rm(folder, { recursive: true }));
 
 function memory(parameters: number, activations: number): ModelEstimate['memory'] {
   const total = 4 * parameters + activations;
-  return { parameters, optimizer: 0, nextState: 2 * parameters, gradients: parameters, given: 0, activations, total };
+  return { parameters, optimizer: 0, nextState: 2 * parameters, gradients: parameters, given: 0, activations, tables: 0, total };
 }
 
 /** An estimate of a step that takes 8 GB, 6 GB with values computed again. */
@@ -55,7 +56,7 @@ function estimate(): ModelEstimate {
 }
 
 const schedule = { steps: 10, rounds: null, bitsPerSecond: 1e9, roundTimeoutSeconds: 600 } as const;
-const roomy = { memoryBytes: 64e9, executorBytes: 64e9 };
+const roomy = { memoryBytes: 64e9, executorBytes: 64e9, overheadBytes: 1e7, processBytes: 9e7 };
 
 describe('a plan', () => {
   test('says that a machine can take part where memory and time suffice, and counts the traffic', () => {
@@ -65,6 +66,7 @@ describe('a plan', () => {
       remedies: [],
       rematerialise: false,
       neededBytes: 8e9,
+      processBytes: 15.1e9,
       stepSeconds: 2,
       taskSeconds: 20,
       transferSeconds: 16,
@@ -82,14 +84,14 @@ describe('a plan', () => {
   });
 
   test('computes values again where that makes it fit, which takes longer and is tight', () => {
-    const plan = planOf(estimate(), 2, schedule, { ...roomy, memoryBytes: 8e9 });
+    const plan = planOf(estimate(), 2, schedule, { ...roomy, memoryBytes: 17e9 });
     expect(plan).toMatchObject({ verdict: 'tight', rematerialise: true, neededBytes: 6e9 });
     expect(plan.stepSeconds).toBeCloseTo(2.6, 9);
     expect(plan.reasons.join()).toContain('6.00 GB instead of 8.00 GB');
   });
 
   test('is tight where a step takes most of the memory or a round most of its deadline', () => {
-    expect(planOf(estimate(), 2, schedule, { ...roomy, memoryBytes: 12e9 })).toMatchObject({ verdict: 'tight', rematerialise: false });
+    expect(planOf(estimate(), 2, schedule, { ...roomy, memoryBytes: 21e9 })).toMatchObject({ verdict: 'tight', rematerialise: false });
     const slow = planOf(estimate(), 40, schedule, roomy);
     expect(slow.verdict).toBe('tight');
     expect(slow.remedies.join()).toContain('localSteps');
@@ -105,6 +107,12 @@ describe('a plan', () => {
     expect(slow.verdict).toBe('cannot');
     expect(slow.remedies).toEqual(['at most 2 steps per task (`localSteps`), or a later deadline (`roundTimeoutMs`)']);
     expect(planOf(estimate(), 1000, schedule, roomy).remedies.join()).toContain('`roundTimeoutMs`) of 5 h 33 min');
+  });
+
+  test('leaves room for the process and for what a task holds beside its step', () => {
+    const tight = { ...roomy, memoryBytes: 19.3e9 };
+    expect(planOf(estimate(), 2, schedule, tight).rematerialise).toBe(false);
+    expect(planOf(estimate(), 2, schedule, { ...tight, processBytes: 1e9 }).rematerialise).toBe(true);
   });
 
   test.each([
@@ -231,6 +239,41 @@ test('a machine file that is none, and options that contradict each other, are r
     await expect(planCommand(context, { ...defaults, ...flags })).rejects.toThrow(named);
   }
   expect(existsSync(join(folder, 'untouched'))).toBe(false);
+});
+
+test('an executor that is not here is refused by the names of those that are', async () => {
+  const { code, err } = await run('join', 'http://127.0.0.1:1', '--executor', 'quantum', '--home', join(folder, 'none'));
+  expect(code).toBe(1);
+  for (const { name } of executorReports()) expect(err).toContain(name);
+  for (const threads of ['0', '65', '1.5', 'all'])
+    await expect(doctorCommand({ paths: homePaths(folder), output: createOutput(true), homeGiven: true }, { threads })).rejects.toThrow(
+      '--threads',
+    );
+});
+
+describe('the executor of a command', () => {
+  test('is what its options say, else what the environment says, else auto', () => {
+    expect(executorEnvironment({}, 1, {})).toMatchObject({ MUSTER_EXECUTOR: 'auto', MUSTER_THREADS: '1' });
+    const given = { MUSTER_EXECUTOR: 'wasm', MUSTER_THREADS: '3', OTHER: 'x' };
+    expect(executorEnvironment({}, 'most', given)).toEqual(given);
+    expect(executorEnvironment({ executor: 'native', threads: '2' }, 1, given)).toEqual({
+      MUSTER_EXECUTOR: 'native',
+      MUSTER_THREADS: '2',
+      OTHER: 'x',
+    });
+    expect(Number(executorEnvironment({}, 'most', {}).MUSTER_THREADS)).toBeGreaterThan(0);
+    expect(mostThreads('quantum')).toBe(1);
+  });
+
+  test('is measured by one that runs a single kernel call as the whole program would', async () => {
+    const training = await openTraining({ MUSTER_EXECUTOR: 'wasm', MUSTER_THREADS: '1' });
+    expect(training).toMatchObject({ threads: 1, executor: { name: 'wasm' } });
+    expect(samplingExecutor(training, 2 ** 30).name).toBe('wasm');
+    const threaded = await openTraining({ MUSTER_EXECUTOR: 'auto', MUSTER_THREADS: '2' });
+    expect(threaded.threads).toBe(2);
+    expect(samplingExecutor(threaded, 100).name).not.toMatch(/threads/);
+    expect(costLimits(threaded.executor).peakBytes).toBeLessThanOrEqual(threaded.executor.backend.maxBytes);
+  });
 });
 
 test.each(['plan', 'doctor'])('`muster %s --help` tells how it is used', async (command) => {

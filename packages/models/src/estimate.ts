@@ -9,6 +9,8 @@ import {
   costOf,
   optimizeProgram,
   type NamedType,
+  plannedMemory,
+  type PlannedMemory,
   type Program,
   type ProgramCost,
   rematerialise,
@@ -33,8 +35,10 @@ export interface StepMemory {
   readonly gradients: number;
   /** Frozen weights, batch and constants. */
   readonly given: number;
-  /** All else: what the backward pass waits for, and scratch. */
+  /** All else: what the backward pass waits for, and copies that kernels need. */
   readonly activations: number;
+  /** Offset tables and tapes of the executor. */
+  readonly tables: number;
   readonly total: number;
 }
 
@@ -185,14 +189,14 @@ function resizedStep(spec: CompleteModelSpec): TracedStep {
 
 const total = (types: readonly NamedType[]): number => types.reduce((sum, type) => sum + bytesOf(type), 0);
 
-function memoryOf({ step, header }: TracedStep, peak: number): StepMemory {
+function memoryOf({ step, header }: TracedStep, { bufferBytes: peak, tableBytes: tables }: PlannedMemory): StepMemory {
   const parameters = total(header.parameters);
   const optimizer = total(header.slots);
   const given = total(step.inputs) - parameters - optimizer + step.constants.reduce((sum, type) => sum + bytesOf(type), 0);
   const nextState = parameters + optimizer;
   const gradients = Math.min(parameters, Math.max(peak - given - 2 * nextState, 0));
   const activations = Math.max(peak - given - 2 * nextState - gradients, 0);
-  return { parameters, optimizer, nextState, gradients, given, activations, total: peak };
+  return { parameters, optimizer, nextState, gradients, given, activations, tables, total: peak + tables };
 }
 
 /**
@@ -209,11 +213,14 @@ export function estimateModel(given: ModelSpec): ModelEstimate {
   const cost = costOf(step, state);
   const again = rematerialise(step, 0, state).program;
   const leaner = costOf(again, state);
+  // The executor's own plan where the program is the one that it would get.
+  const planned = (program: Program, peakBytes: number): PlannedMemory =>
+    traced ? plannedMemory(program, state) : { bufferBytes: peakBytes, tableBytes: 0 };
   return {
     parameters: header.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     cost,
-    memory: memoryOf({ step, header }, cost.peakBytes),
-    rematerialised: { memory: memoryOf({ step: again, header }, leaner.peakBytes), flops: leaner.flops },
+    memory: memoryOf({ step, header }, planned(step, cost.peakBytes)),
+    rematerialised: { memory: memoryOf({ step: again, header }, planned(again, leaner.peakBytes)), flops: leaner.flops },
     state,
     step,
     traced,

@@ -6,7 +6,7 @@
  * agrees with that execution and every conviction with the verdict; the aggregation, executed again, gives the checkpoint;
  * payments and refund add up to the budget. The first thing that does not hold is named.
  */
-import { type Executor, stateRoot } from '@muster/engine';
+import { type CostLimits, type Executor, stateRoot } from '@muster/engine';
 import type { BlobStore, ChainReader, VerifySignature } from '@muster/ports';
 import {
   type Assignment,
@@ -34,6 +34,8 @@ export interface AuditOptions {
   readonly chain: ChainReader;
   readonly blobs: BlobStore;
   readonly executor: Executor;
+  /** The most that a job's programs may cost here; `defaultCostLimits` unless given. */
+  readonly limits?: CostLimits;
   readonly verify: VerifySignature;
   readonly scheduler: Scheduler;
   readonly report: Report;
@@ -118,7 +120,7 @@ class Audit {
     this.place = specCid;
     const spec = decodeLinked(objectKinds.jobSpec, await this.#read(specCid));
     checkSpec(job, spec);
-    const material = await loadMaterial(spec, this.#read, this.#options.executor);
+    const material = await loadMaterial(spec, this.#read, this.#options.executor, this.#options.limits);
     const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
     for (const round of finished) {
       await this.#auditRound(job, round, spec, material);

@@ -4,7 +4,7 @@
  * It is not trusted with results: every assignment, acceptance and aggregation it makes can be recomputed from chain and store.
  * It holds the jobs' clocks and chooses substitutes; docs/spec/10-rounds.md says what that lets it do.
  */
-import type { Executor } from '@muster/engine';
+import type { CostLimits, Executor } from '@muster/engine';
 import type { BlobStore, ChainEvent, ChainNode, ChainWriter, EventLog, NodeRole } from '@muster/ports';
 import {
   type Address,
@@ -37,6 +37,8 @@ export interface CoordinatorOptions {
   readonly blobs: BlobStore;
   readonly log: EventLog;
   readonly executor: Executor;
+  /** The most that a job's programs may cost here; `defaultCostLimits` unless given. */
+  readonly limits?: CostLimits;
   readonly scheduler: Scheduler;
   readonly report: Report;
   readonly signal: StopSignal;
@@ -265,7 +267,7 @@ export class Coordinator {
     if (runner === undefined) throw new MusterError('JOB_UNKNOWN', `no job ${job} here`, { job });
     let material = this.#materials.get(job);
     if (material === undefined) {
-      material = loadMaterial(runner.state.spec, this.#read, this.#options.executor);
+      material = loadMaterial(runner.state.spec, this.#read, this.#options.executor, this.#options.limits);
       this.#materials.set(job, material);
       material.catch(() => this.#materials.delete(job));
     }

@@ -3,18 +3,30 @@
  *
  * Trainer, validator, coordinator and auditor all compute through this; none of it depends on who they are.
  */
-import { BatchReader, BatchSampler, decodeManifest, RandomStream, splitRecords } from '@muster/data';
+import { BatchReader, BatchSampler, type DatasetManifest, decodeManifest, RandomStream, splitRecords } from '@muster/data';
 import {
+  checkCost,
+  type CostLimits,
   decodeProgram,
+  defaultCostLimits,
   type Executor,
   type LoopingProgram,
   type NamedTensor,
   prepareLoop,
   type PreparedProgram,
   type Program,
+  sameShape,
   type Tensor,
 } from '@muster/engine';
-import { checkModelPrograms, decodeModel, initialKeys, type ModelObject, type ProgramRole, programRoles } from '@muster/models';
+import {
+  checkModelPrograms,
+  decodeModel,
+  initialKeys,
+  type ModelObject,
+  outputTypes,
+  type ProgramRole,
+  programRoles,
+} from '@muster/models';
 import {
   type Assignment,
   type CidText,
@@ -63,14 +75,26 @@ export interface JobMaterial {
   evaluate(parameters: readonly Tensor[]): Generator<number, Evaluation, undefined>;
 }
 
-/** Loads the material of `spec`. Throws OBJECT_MISSING, JOB_INVALID where model and data do not fit, and decoding errors. */
-export async function loadMaterial(spec: JobSpec, read: ReadBlock, executor: Executor): Promise<JobMaterial> {
+/**
+ * Loads the material of `spec`. No program is planned before each was found to cost no more than `limits`. Throws OBJECT_MISSING,
+ * PROGRAM_INVALID beyond the limits, JOB_INVALID where model and data do not fit, and decoding errors.
+ */
+export async function loadMaterial(
+  spec: JobSpec,
+  read: ReadBlock,
+  executor: Executor,
+  limits: CostLimits = defaultCostLimits,
+): Promise<JobMaterial> {
   const model = decodeModel(await read(spec.model));
   const manifest = decodeManifest(await read(spec.dataset));
   const programs = {} as Record<ProgramRole, Program>;
   for (const role of programRoles) programs[role] = decodeProgram(await read(model.programs[role]));
   const { generate } = model.programs;
-  checkModelPrograms(model, programs, generate === null ? null : decodeProgram(await read(generate)));
+  const generating = generate === null ? null : decodeProgram(await read(generate));
+  checkModelPrograms(model, programs, generating);
+  for (const role of programRoles) checkCost(programs[role], limits, stateOf(role, model));
+  if (generating !== null) checkCost(generating, limits);
+  checkVocabulary(spec, model, manifest, programs.apply);
   const frozen = model.frozenValues === null ? [] : await loadTensors(read, model.frozenValues, model.frozen);
   const prepare = (role: ProgramRole): PreparedProgram => executor.prepare(programs[role]);
   const init = prepare('init');
@@ -173,11 +197,13 @@ export async function digestIntervalOf(cid: CidText, read: ReadBlock): Promise<n
 export class MaterialCache {
   readonly #read: ReadBlock;
   readonly #executor: Executor;
+  readonly #limits: CostLimits;
   readonly #known = new Map<JobId, JobMaterial>();
 
-  constructor(read: ReadBlock, executor: Executor) {
+  constructor(read: ReadBlock, executor: Executor, limits: CostLimits = defaultCostLimits) {
     this.#read = read;
     this.#executor = executor;
+    this.#limits = limits;
   }
 
   async of(job: JobRecord): Promise<JobMaterial> {
@@ -186,7 +212,7 @@ export class MaterialCache {
     if (known !== undefined) return known;
     const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(specCid)));
     checkSpec(job, spec);
-    const material = await loadMaterial(spec, this.#read, this.#executor);
+    const material = await loadMaterial(spec, this.#read, this.#executor, this.#limits);
     this.#known.set(id, material);
     return material;
   }
@@ -212,6 +238,34 @@ function* finiteOrNull<T>(work: Generator<number, T, undefined>): Generator<numb
   } catch (error) {
     if (error instanceof MusterError && error.code === 'NUMERIC_FAULT') return null;
     throw error;
+  }
+}
+
+/** State tensors of the loop that a role's program is run in; 0 for the others. */
+function stateOf(role: ProgramRole, { parameters, slots }: ModelObject): number {
+  if (role === 'trainStep') return parameters.length + slots.length;
+  return role === 'fold' ? parameters.length : 0;
+}
+
+/**
+ * Throws JOB_INVALID if the texts have more tokens than the model has scores. Programs take the nearest token that they know for one
+ * that they do not, so nothing else would say so. Looked at only where `apply` gives a row of scores for every target.
+ */
+function checkVocabulary(spec: JobSpec, model: ModelObject, { record }: DatasetManifest, apply: Program): void {
+  const [output] = outputTypes(apply);
+  const scores = output?.shape.at(-1);
+  if (record.target.kind !== 'next-token' || output === undefined || scores === undefined) return;
+  const { vocabulary } = record.target;
+  const perTarget = sameShape(output.shape.slice(1, -1), model.batch.y.shape.slice(1));
+  if (output.dtype === 'float32' && perTarget && vocabulary > scores) {
+    throw new MusterError(
+      'JOB_INVALID',
+      `the model knows ${scores} tokens, the dataset has ${vocabulary}: give the model a vocabulary of ${vocabulary}`,
+      {
+        model: spec.model,
+        dataset: spec.dataset,
+      },
+    );
   }
 }
 

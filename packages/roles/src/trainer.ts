@@ -4,7 +4,7 @@
  * Everything it has to do follows from the chain and the store, and every result and salt can be computed again, so a trainer
  * that is killed loses time and nothing else. It refuses assignments that do not follow from the beacon.
  */
-import type { Executor } from '@muster/engine';
+import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
 import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, MusterError, type Root } from '@muster/protocol';
 import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
@@ -19,6 +19,8 @@ export interface TrainerOptions {
   readonly chain: ChainWriter;
   readonly key: NodeKey;
   readonly executor: Executor;
+  /** The most that a job's programs may cost here; `defaultCostLimits` unless given. */
+  readonly limits?: CostLimits;
   readonly scheduler: Scheduler;
   readonly report: Report;
   readonly signal: StopSignal;
@@ -62,7 +64,7 @@ export class Trainer {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.link.blobs);
-    this.#materials = new MaterialCache(this.#read, options.executor);
+    this.#materials = new MaterialCache(this.#read, options.executor, options.limits);
   }
 
   /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */

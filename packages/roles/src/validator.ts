@@ -4,7 +4,7 @@
  * It is told where it is needed by the coordinator, computes from chain and store alone, and its verdict is replayed before
  * anybody is slashed. What is trusted of it is stated in docs/spec/05-contracts.md.
  */
-import type { Executor } from '@muster/engine';
+import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey } from '@muster/ports';
 import { digestOf, encodeLinked, integer, jobIdText, type JobId, list, MusterError, struct } from '@muster/protocol';
 import type { ReadBlock } from '@muster/round';
@@ -18,6 +18,8 @@ export interface ValidatorOptions {
   readonly chain: ChainWriter;
   readonly key: NodeKey;
   readonly executor: Executor;
+  /** The most that a job's programs may cost here; `defaultCostLimits` unless given. */
+  readonly limits?: CostLimits;
   readonly scheduler: Scheduler;
   readonly report: Report;
   readonly signal: StopSignal;
@@ -38,7 +40,7 @@ export class Validator {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.link.blobs);
-    this.#materials = new MaterialCache(this.#read, options.executor);
+    this.#materials = new MaterialCache(this.#read, options.executor, options.limits);
   }
 
   run(): Promise<void> {

@@ -18,6 +18,7 @@ import type { ChainReader } from '@muster/ports';
 import { type JobId, MusterError } from '@muster/protocol';
 import { auditJob, type AuditResult } from '@muster/roles';
 import { type HomePaths, requireNetwork } from '../home.ts';
+import { costLimits } from '../machine.ts';
 import type { Output } from '../output.ts';
 import { chainFile, genesisOf } from '../processes/chain.ts';
 import { createScheduler } from '../runtime.ts';
@@ -38,10 +39,12 @@ export async function auditCommand(context: Context, job: JobId): Promise<boolea
   let bar = output.progress('audit', 1);
   let started = false;
   try {
+    const executor = await executorFromEnvironment(process.env);
     const result = await auditJob({
       chain: opened.chain,
       blobs: await openFolderStore(paths.store),
-      executor: await executorFromEnvironment(process.env),
+      executor,
+      limits: costLimits(executor),
       verify: verifySignature,
       scheduler: createScheduler(),
       job,

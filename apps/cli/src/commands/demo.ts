@@ -10,10 +10,11 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { installFastSha256, openFolderStore, systemClock } from '@muster/adapters';
+import { executorFromEnvironment, installFastSha256, openFolderStore, systemClock } from '@muster/adapters';
 import { buildModel, type ModelSpec } from '@muster/models';
 import { type CidText, type JobId, MusterError } from '@muster/protocol';
 import { ChainHistory } from '@muster/roles';
+import { executorEnvironment, type ExecutorFlags } from '../executor.ts';
 import { chainUrl, homePaths, type HomePaths } from '../home.ts';
 import { jobSpecFor, storeDataset, storeModel, submitJob } from '../jobs.ts';
 import { startNetwork, type RunningNetwork } from '../network.ts';
@@ -24,7 +25,7 @@ import { weiOf } from './jobs.ts';
 import { connectOrganizer, type Context } from './context.ts';
 import { describe } from './up.ts';
 
-export interface DemoFlags {
+export interface DemoFlags extends ExecutorFlags {
   readonly data?: string;
   readonly model: string;
   readonly trainers: string;
@@ -108,6 +109,9 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
   const plan = planOf(flags);
   const split = Object.hasOwn(splits, flags.split) ? splits[flags.split as keyof typeof splits] : null;
   if (split === null) throw new MusterError('USAGE', `--split must be one of ${Object.keys(splits).join(', ')}`, { option: '--split' });
+  // Many trainers share this machine, so each takes one thread unless told otherwise.
+  const environment = executorEnvironment(flags, 1);
+  await executorFromEnvironment(environment);
   const { output } = context;
   const paths = context.homeGiven ? context.paths : homePaths(join(context.paths.root, `demo-${systemClock.now().toString(36)}`));
   await mkdir(paths.root, { recursive: true });
@@ -143,13 +147,14 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
       host: '127.0.0.1',
       coordinatorPort: 0,
       chainPort: 0,
+      environment,
       onReport: (report, child) => {
         show(report, child);
         dropper.onReport(report);
       },
     });
     output.line(`  network  ${running.url}  (chain ${chainUrl(running.network)})`);
-    await startTrainers(plan, paths, running.url, trainers, show);
+    await startTrainers(plan, paths, running.url, environment, trainers, show);
     dropper.trainers = trainers;
     output.line(`  ${plan.trainers} trainers joined, ${plan.cheat} of them will lie, ${plan.drop} will be killed`);
     const job = await findOrSubmit(context, paths, plan, model, data.cid, split);
@@ -162,7 +167,7 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
     await running.stop();
     running = null;
     output.line(`  auditing in a fresh process: muster audit ${job} --home ${paths.root}`);
-    const auditOk = await auditApart(context, paths, job);
+    const auditOk = await auditApart(context, paths, job, environment);
     output.event(
       'demo.finished',
       { job, ...summary, replaced: summary.replaced, auditOk, home: paths.root },
@@ -179,6 +184,7 @@ async function startTrainers(
   plan: DemoPlan,
   paths: HomePaths,
   url: string,
+  environment: Readonly<Record<string, string | undefined>>,
   trainers: Child[],
   onReport: (report: ChildReport, child: Child) => void,
 ): Promise<void> {
@@ -189,6 +195,7 @@ async function startTrainers(
     const child = new Child({
       name: `trainer ${index}`,
       arguments: ['run', 'trainer', '--home', paths.trainer(index), '--url', url, ...(dishonest ? ['--dishonest'] : [])],
+      environment,
       restart: false,
       onReport: (report, self) => {
         seen.add(report.event);
@@ -333,10 +340,16 @@ async function summarize({ output }: Context, paths: HomePaths, job: JobId, mill
 }
 
 /** Runs `muster audit` in a process of its own, which shares nothing with this one but the files. */
-async function auditApart({ output }: Context, paths: HomePaths, job: JobId): Promise<boolean> {
+async function auditApart(
+  { output }: Context,
+  paths: HomePaths,
+  job: JobId,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<boolean> {
   const program = fileURLToPath(new URL('../main.ts', import.meta.url));
   const child = spawn(process.execPath, [program, 'audit', job, '--home', paths.root, ...(output.json ? ['--json'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env,
   });
   createInterface({ input: child.stdout }).on('line', (line) => process.stdout.write(output.json ? `${line}\n` : `  ${line}\n`));
   const [code] = (await once(child, 'close')) as [number | null];

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { checkFunctionVector, checkVector, type Executor, readFunctionVectors, readVectors } from '@muster/engine';
 import type { Command } from 'commander';
 import { executorReports } from '@muster/adapters';
-import { instructionSets, thisMachine } from '../machine.ts';
+import { addExecutorOptions, executorEnvironment, type ExecutorFlags } from '../executor.ts';
+import { instructionSets, openTraining, thisMachine } from '../machine.ts';
 import { type Context, contextOf } from './context.ts';
 
 /** The conformance vectors of this clone. */
@@ -69,13 +70,25 @@ async function checkHome(path: string): Promise<HomeReport> {
 const gigabytes = (bytes: number | null): string => (bytes === null ? 'unknown' : `${(bytes / 1e9).toFixed(1)} GB`);
 const giga = (rate: number): string => (rate / 1e9).toPrecision(3);
 
-export async function doctorCommand({ paths, output }: Context): Promise<boolean> {
+/** Why the executor called `name` is the one that trains. */
+function whyTaken(name: string, asked: string): string {
+  if (asked !== 'auto') return 'asked for';
+  return name.startsWith('native')
+    ? 'auto takes native kernels with the best instruction set of this processor'
+    : 'auto takes WebAssembly where there are no native kernels';
+}
+
+export async function doctorCommand({ paths, output }: Context, flags: ExecutorFlags = {}): Promise<boolean> {
+  const environment = executorEnvironment(flags, 'most');
+  const training = await openTraining(environment);
   const node = { version: process.version, supported: Number(process.versions.node.split('.')[0]) >= 24, path: dirname(process.execPath) };
   const home = await checkHome(paths.root);
   const executors = executorReports();
   const conformance: Conformance[] = [];
-  for (const { executor } of executors) if (executor !== null) conformance.push(await checkConformance(executor));
-  const machine = thisMachine();
+  for (const { name, executor } of executors)
+    if (executor !== null) conformance.push({ ...(await checkConformance(executor)), executor: name });
+  const machine = thisMachine(training);
+  const taken = whyTaken(machine.executor, environment['MUSTER_EXECUTOR'] ?? 'auto');
   const instructions = instructionSets();
   const ok = node.supported && home.writable && conformance.length > 0 && conformance.every((result) => result.ok !== false);
   output.event(
@@ -93,6 +106,7 @@ export async function doctorCommand({ paths, output }: Context): Promise<boolean
         threads,
         memoryBytes,
       })),
+      taken: { executor: machine.executor, threads: machine.threads, why: taken },
       conformance,
       home,
     },
@@ -109,9 +123,12 @@ export async function doctorCommand({ paths, output }: Context): Promise<boolean
         : tested.ok
           ? `${tested.vectors} conformance vectors reproduced`
           : `${tested.wrong.length} of ${tested.vectors} conformance vectors differ: it must not train`;
-    const what = available ? `${lanes} lanes, ${threads} ${threads === 1 ? 'thread' : 'threads'}; ${bits}` : `no: ${reason ?? 'unknown'}`;
+    const what = available
+      ? `${lanes} lanes, ${threads === 1 ? '1 thread' : `up to ${threads} threads`}; ${bits}`
+      : `no: ${reason ?? 'unknown'}`;
     output.line(`executor    ${name}: ${what}`);
   }
+  output.line(`trains on   ${machine.executor}${machine.threads > 1 ? '' : ', 1 thread'}: ${taken}`);
   const { speed } = machine.calibration;
   const products = speed.products.map(({ extent, flopsPerSecond }) => `${extent}: ${giga(flopsPerSecond)}`).join(', ');
   output.line(`speed       matrix product GFLOP/s by size: ${products}`);
@@ -128,8 +145,7 @@ export async function doctorCommand({ paths, output }: Context): Promise<boolean
 
 /** Adds the command to `program`; `finish` takes whether all is well. */
 export function addDoctor(program: Command, finish: (ok: boolean) => void): void {
-  program
-    .command('doctor')
+  addExecutorOptions(program.command('doctor'), 'all cores')
     .description('what runs on this machine, how fast, and whether it gives the right bits')
-    .action(async (_: object, command: Command) => finish(await doctorCommand(contextOf(command))));
+    .action(async (flags: ExecutorFlags, command: Command) => finish(await doctorCommand(contextOf(command), flags)));
 }

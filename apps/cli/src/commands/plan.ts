@@ -2,7 +2,6 @@
  * `muster plan`: will training this model fit this machine, how long does a round take, and what travels.
  */
 import { readFile } from 'node:fs/promises';
-import type { Executor } from '@muster/engine';
 import {
   decodeModelSpec,
   estimateModel,
@@ -15,11 +14,12 @@ import {
 import { cidOfBytes, MusterError } from '@muster/protocol';
 import type { Command } from 'commander';
 import { predictStep } from '../calibrate.ts';
-import { firstExecutor, type Machine, machineFrom, thisMachine } from '../machine.ts';
+import { addExecutorOptions, executorEnvironment, type ExecutorFlags } from '../executor.ts';
+import { type Machine, machineFrom, openTraining, samplingExecutor, thisMachine, type Training } from '../machine.ts';
 import { duration, planOf } from '../planning.ts';
 import { type Context, contextOf } from './context.ts';
 
-export interface PlanFlags {
+export interface PlanFlags extends ExecutorFlags {
   readonly model?: string;
   readonly params?: string;
   readonly batch?: string;
@@ -77,8 +77,13 @@ async function baseSpecOf(flags: PlanFlags): Promise<ModelSpec> {
   return decodeModelSpec(value !== null && typeof value === 'object' ? { ...value, ...changes } : value);
 }
 
-async function machineOf(flags: PlanFlags): Promise<readonly [Machine, Executor | null]> {
-  if (flags.machine === undefined) return [thisMachine(), firstExecutor().executor];
+async function machineOf(flags: PlanFlags): Promise<readonly [Machine, Training | null]> {
+  if (flags.machine === undefined) {
+    const training = await openTraining(executorEnvironment(flags, 'most'));
+    return [thisMachine(training), training];
+  }
+  if (flags.executor !== undefined || flags.threads !== undefined)
+    throw usage('--machine says which executor and how many threads: give --executor and --threads to `muster doctor --json` there');
   let content: string;
   try {
     content = await readFile(flags.machine, 'utf8');
@@ -98,7 +103,7 @@ function scaled(value: number, unit: string): string {
 const gigabytes = (bytes: number): string => scaled(bytes, 'B');
 const grouped = (count: number): string => count.toLocaleString('en-US');
 
-function memoryLine({ parameters, optimizer, nextState, gradients, given, activations, total }: StepMemory): string {
+function memoryLine({ parameters, optimizer, nextState, gradients, given, activations, tables, total }: StepMemory): string {
   const parts: readonly (readonly [string, number])[] = [
     ['parameters', parameters],
     ['optimizer', optimizer],
@@ -106,16 +111,18 @@ function memoryLine({ parameters, optimizer, nextState, gradients, given, activa
     ['gradients', gradients],
     ['batch and frozen', given],
     ['activations', activations],
+    ['tables', tables],
   ];
   const named = parts.filter(([, bytes]) => bytes > 0.002 * total).map(([name, bytes]) => `${name} ${gigabytes(bytes)}`);
   return `${gigabytes(total)}: ${named.join(', ')}`;
 }
 
 /** Seconds of a step, from its own kernel calls where it fits into memory here. */
-function stepTime(estimate: ModelEstimate, machine: Machine, executor: Executor | null): ReturnType<typeof predictStep> {
-  const executable =
-    executor !== null && estimate.traced && estimate.cost.peakBytes < 0.5 * Math.min(machine.freeBytes, machine.executorBytes);
-  return predictStep(executor, machine.calibration, estimate.step, executable);
+function stepTime(estimate: ModelEstimate, machine: Machine, training: Training | null): ReturnType<typeof predictStep> {
+  const { total } = estimate.memory;
+  if (training === null) return predictStep(null, machine.calibration, estimate.step, false);
+  const executable = estimate.traced && total < 0.5 * Math.min(machine.freeBytes, machine.executorBytes);
+  return predictStep(samplingExecutor(training, total), machine.calibration, estimate.step, executable);
 }
 
 export async function planCommand({ output }: Context, flags: PlanFlags): Promise<boolean> {
@@ -127,10 +134,11 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
     roundTimeoutSeconds: positive('--deadline', flags.deadline),
   };
   const memory = flags.memory === undefined ? null : 1e9 * positive('--memory', flags.memory);
-  const [machine, executor] = await machineOf(flags);
+  const [machine, training] = await machineOf(flags);
   const estimate = estimateModel(spec);
-  const { seconds, sampledShare } = stepTime(estimate, machine, executor);
-  const limits = { memoryBytes: memory ?? machine.memoryBytes, executorBytes: machine.executorBytes };
+  const { seconds, sampledShare } = stepTime(estimate, machine, training);
+  const { executorBytes, overheadBytes, processBytes, threads } = machine;
+  const limits = { memoryBytes: memory ?? machine.memoryBytes, executorBytes, overheadBytes, processBytes };
   const plan = planOf(estimate, seconds, schedule, limits);
   const { cost, parameters, rematerialised } = estimate;
   output.event(
@@ -142,20 +150,25 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
       memory: estimate.memory,
       rematerialised: { memory: rematerialised.memory, flopsPerStep: rematerialised.flops },
       sampledShare,
-      machine: { cpu: machine.cpu, cores: machine.cores, executor: machine.executor, ...limits },
+      machine: { cpu: machine.cpu, cores: machine.cores, executor: machine.executor, threads, ...limits },
       schedule,
       ...plan,
     },
     null,
   );
   output.line(`model     ${spec.family}, ${grouped(parameters)} ${flags.lora === undefined ? 'parameters' : 'parameters in adapters'}`);
-  output.line(`machine   ${machine.cpu}, ${machine.cores} cores, ${gigabytes(limits.memoryBytes)}; executor ${machine.executor}`);
+  output.line(
+    `machine   ${machine.cpu}, ${machine.cores} cores, ${gigabytes(limits.memoryBytes)}; executor ${machine.executor}${threads > 1 ? '' : ', 1 thread'}`,
+  );
   output.line(
     `step      ${scaled(cost.flops, 'FLOP')}, ${duration(plan.stepSeconds)} (${Math.round(100 * sampledShare)} % of it timed on its own kernels)`,
   );
   output.line(`memory    ${memoryLine(estimate.memory)}`);
   output.line(
     `          ${gigabytes(rematerialised.memory.total)} with values computed again, for ${Math.round(100 * (rematerialised.flops / cost.flops - 1))} % more arithmetic`,
+  );
+  output.line(
+    `          ${gigabytes(plan.processBytes)} for the whole process, ${gigabytes(processBytes)} of it before there is a program`,
   );
   output.line(
     `round     ${schedule.steps} steps ${duration(plan.taskSeconds)}, transfer ${duration(plan.transferSeconds)} at ${flags.bandwidth} Mbit/s`,
@@ -178,8 +191,7 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
 
 /** Adds the command to `program`; `finish` takes whether it succeeded. */
 export function addPlan(program: Command, finish: (ok: boolean) => void): void {
-  program
-    .command('plan')
+  addExecutorOptions(program.command('plan'), 'all cores')
     .description('will training a model fit this machine: memory, time, traffic; exit code 0 if it can take part')
     .option('--model <file>', 'model specification (JSON)')
     .option('--params <size>', 'a GPT of this size instead: 124M, 500M, 1B, 3B, …')

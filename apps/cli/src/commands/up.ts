@@ -2,16 +2,17 @@
  * `muster up` and `muster join`: a network, and a trainer in it.
  */
 import { join, resolve } from 'node:path';
-import { lockHome } from '@muster/adapters';
+import { executorFromEnvironment, lockHome } from '@muster/adapters';
 import { MusterError } from '@muster/protocol';
 import { reasonOf } from '@muster/roles';
+import { executorEnvironment, type ExecutorFlags } from '../executor.ts';
 import { startNetwork } from '../network.ts';
 import { shortId } from '../output.ts';
 import { runNodeProcess } from '../processes/node.ts';
 import { stopOnSignals } from '../runtime.ts';
 import type { Context } from './context.ts';
 
-export interface UpFlags {
+export interface UpFlags extends ExecutorFlags {
   readonly host: string;
   readonly port: string;
   readonly chainPort: string;
@@ -25,6 +26,8 @@ export function portOf(option: string, text: string): number {
 }
 
 export async function upCommand({ paths, output }: Context, flags: UpFlags): Promise<void> {
+  const environment = executorEnvironment(flags, 1);
+  await executorFromEnvironment(environment);
   const lock = await lockHome(join(paths.root, 'up'));
   const controller = stopOnSignals();
   const running = await startNetwork({
@@ -32,6 +35,7 @@ export async function upCommand({ paths, output }: Context, flags: UpFlags): Pro
     host: flags.host,
     coordinatorPort: portOf('--port', flags.port),
     chainPort: portOf('--chain-port', flags.chainPort),
+    environment,
     onReport: (report, child) => {
       const { event, ...fields } = report;
       output.event(event, { process: child.name, ...fields }, describe(event, fields));
@@ -90,7 +94,7 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
     case 'job.refused':
       return `  ${event}: ${String(fields['reason'])}`;
     case 'node.ready':
-      return `  ${String(fields['role'])} ${node} is ready`;
+      return `  ${String(fields['role'])} ${node} is ready${typeof fields['executor'] === 'string' ? ` (executor ${fields['executor']})` : ''}`;
     case 'task.trained':
       return `  ${round}: task ${number(fields['task'])} trained in ${number(fields['milliseconds'])} ms`;
     default:
@@ -98,17 +102,19 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
   }
 }
 
-export interface JoinFlags {
+export interface JoinFlags extends ExecutorFlags {
   readonly dishonest?: boolean;
 }
 
 export async function joinCommand({ paths, output }: Context, url: string, flags: JoinFlags): Promise<void> {
   const controller = stopOnSignals();
   if (!URL.canParse(url)) throw new MusterError('USAGE', `not an address: ${url}`, { url });
+  const executor = await executorFromEnvironment(executorEnvironment(flags, 'most'));
   await runNodeProcess({
     url: new URL(url).origin,
     home: resolve(paths.root, 'trainer'),
     role: 'trainer',
+    executor,
     dishonest: flags.dishonest === true,
     accountKey: null,
     signal: controller.signal,

@@ -19,6 +19,7 @@ import {
 import { networkName } from '@muster/protocol';
 import { Coordinator, reasonOf } from '@muster/roles';
 import { chainUrl, type HomePaths, type Network } from '../home.ts';
+import { costLimits } from '../machine.ts';
 import { createScheduler, reportJson, stopOnSignals, stopWithParent, untilDone } from '../runtime.ts';
 
 /** Stake of one ether and something to spare. */
@@ -49,11 +50,13 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
   const log = openEventLog(join(paths.coordinator, 'events.sqlite'));
   const nonces = openNonceStore(join(paths.coordinator, 'nonces.sqlite'));
   const scheduler = createScheduler();
+  const executor = await executorFromEnvironment(process.env);
   const coordinator = new Coordinator({
     chain,
     blobs: store,
     log,
-    executor: await executorFromEnvironment(process.env),
+    executor,
+    limits: costLimits(executor),
     scheduler,
     report: reportJson,
     signal,

@@ -3,7 +3,6 @@
  */
 import { join } from 'node:path';
 import {
-  executorFromEnvironment,
   connectAccount,
   connectCoordinator,
   type CoordinatorClient,
@@ -13,10 +12,12 @@ import {
   lockHome,
   packCapabilities,
 } from '@muster/adapters';
+import type { CompiledExecutor } from '@muster/engine';
 import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
 import { integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
 import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';
 import { contractsSchema } from '../home.ts';
+import { costLimits } from '../machine.ts';
 import { createScheduler, untilDone, type WakeableScheduler } from '../runtime.ts';
 
 export interface NodeProcessOptions {
@@ -25,6 +26,7 @@ export interface NodeProcessOptions {
   /** Keys of this node. */
   readonly home: string;
   readonly role: 'trainer' | 'validator';
+  readonly executor: CompiledExecutor;
   readonly dishonest: boolean;
   /** Account key file; null: one of the node's own. */
   readonly accountKey: string | null;
@@ -65,7 +67,7 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<void>
     const network = networkName(info.chainId, info.contracts.proofOfCompute);
     const client = connectCoordinator({ url, key, network, patienceMs: 10_000 });
     await register(options, client, chain, key);
-    report('node.ready', { node: key.node, role, operator: chain.account, coordinator: url });
+    report('node.ready', { node: key.node, role, operator: chain.account, coordinator: url, executor: options.executor.name });
     const scheduler = createScheduler();
     // Hello and events end with the signal; work may end earlier, by an error.
     const background = Promise.all([sayHello(options, client), followEvents(client, scheduler, signal)]);
@@ -132,7 +134,7 @@ async function work(
   key: NodeKey,
   scheduler: WakeableScheduler,
 ): Promise<void> {
-  const { role, report, signal, dishonest } = options;
-  const common = { link, chain, key, executor: await executorFromEnvironment(process.env), scheduler, report, signal, pollMs };
+  const { role, executor, report, signal, dishonest } = options;
+  const common = { link, chain, key, executor, limits: costLimits(executor), scheduler, report, signal, pollMs };
   await (role === 'trainer' ? new Trainer({ ...common, dishonest }).run() : new Validator(common).run());
 }

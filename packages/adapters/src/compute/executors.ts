@@ -59,7 +59,7 @@ export function executorReports(): readonly ExecutorReport[] {
   return [...natives, ...(native.available ? [] : [absent('native', native.reason)]), wasm, wasmThreads];
 }
 
-/** What a name chooses: `native` (the best instruction set), `native-avx2` and the like, `wasm`, or `auto`. */
+/** What a name chooses: `native` (the best instruction set), `native-avx2` and the like, `wasm`, `wasm-threads`, or `auto`. */
 export interface ExecutorChoice {
   readonly name: string;
   /** From 1 to 64. */
@@ -73,11 +73,12 @@ export interface ExecutorChoice {
 export async function openExecutor({ name, threads }: ExecutorChoice): Promise<CompiledExecutor> {
   if (name === 'auto') return openExecutor({ name: nativeKernels().available ? 'native' : 'wasm', threads });
   if (name === 'wasm') return threads > 1 ? createWasmThreadsExecutor(threads) : await createWasmExecutor();
+  if (name === 'wasm-threads') return createWasmThreadsExecutor(Math.max(threads, 2));
   if (name === 'native') return createNativeExecutor({ threads });
   if (name.startsWith('native-')) return createNativeExecutor({ instructionSet: name.slice('native-'.length), threads });
-  throw new MusterError('EXECUTOR_UNAVAILABLE', `no executor is called "${name}": auto, native, native-<instruction set> or wasm`, {
-    capability: name,
-  });
+  const names = executorReports().map(({ name: known, available, reason }) => (available ? known : `${known} (not here: ${reason ?? ''})`));
+  const kinds = ['auto', ...(nativeKernels().available ? ['native'] : []), ...names];
+  throw new MusterError('EXECUTOR_UNAVAILABLE', `no executor is called "${name}", only ${kinds.join(', ')}`, { capability: name });
 }
 
 function positiveInteger(environment: Readonly<Record<string, string | undefined>>, name: string, most: number): number | null {

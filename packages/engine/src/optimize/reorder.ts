@@ -8,9 +8,9 @@
 import { valueTypes } from '../check.ts';
 import type { Program, TensorType } from '../program.ts';
 import { assemble, constantsOf, type Draft, draftsOf, type Rewritten } from './rewrite.ts';
-import { bytesOf, modeOf } from './schedule.ts';
+import { bytesOf, modeOf, scheduleProgram } from './schedule.ts';
 
-/** `program` in an order with shorter lives. */
+/** `program` in an order with shorter lives; as it is where that would take more memory. */
 export function reorder(program: Program): Rewritten {
   const drafts = draftsOf(program);
   const types = valueTypes(program);
