@@ -96,7 +96,9 @@ function sequence(): Sequence {
 const inputsOf = ({ u, a, b, c }: Sequence) => Object.entries({ u, a, b, c }).map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
 
 function scanProgram(given: Sequence, chunk: number): Program {
-  const scan = (u: JaxArray, a: JaxArray, b: JaxArray, c: JaxArray): JaxArray[] => [scanChunks({ u, a, b, c, chunk })];
+  const scan = (u: JaxArray, a: JaxArray, b: JaxArray, c: JaxArray): JaxArray[] => [
+    scanChunks({ x: u, steps: np.ones(a.shape), a, b, c, chunk }),
+  ];
   return traceProgram('scan', scan, inputsOf(given), ['y']);
 }
 

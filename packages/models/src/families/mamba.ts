@@ -8,9 +8,10 @@
  */
 import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import type { NamedType } from '@muster/engine';
-import type { ApplyContext, GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
+import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
-import { linear, linearKernels, normalize, normParameters, type Parameters, rootMeanSquareRows, silu, softplus, take } from './layers.ts';
+import { linear, linearKernels, normParameters, type Parameters, softplus, take } from './layers.ts';
+import { causalConvolution, gatedBy, linearParts, rootMeanSquareFactor, rootMeanSquareNorm, silu } from './mamba-layers.ts';
 import { type MambaOptions, mustDivide } from './options.ts';
 import { advance, scanChunks } from './state-space.ts';
 
@@ -49,19 +50,8 @@ function blockParameters(block: string, options: MambaOptions): ParameterDefinit
   ];
 }
 
-/** Rows of `x` [B, T, channels] moved `by` positions later, zeros in front. */
-function later(x: JaxArray, by: number): JaxArray {
-  if (by === 0) return x;
-  const length = x.shape[1] as number;
-  if (by >= length) return np.zerosLike(x);
-  return np.pad(x.slice([], [0, length - by]), { 1: [by, 0] });
-}
-
 /** The rates A < 0 of the heads. */
 const rates = (parameters: Parameters, block: string): JaxArray => np.negative(np.exp(take(parameters, `${block}.decay`)));
-
-const head = (parameters: Parameters, x: JaxArray): JaxArray =>
-  np.dot(normalize(parameters, 'norm', x, 'rms'), np.transpose(take(parameters, 'embedding.token')));
 
 /** The definition of the Mamba-2 that `options` describes, named `mamba`. Inputs int32 [context], targets the next tokens, int32 [context]. */
 export function mambaDefinition(options: MambaOptions): ModelDefinition {
@@ -69,53 +59,62 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
   const { inner, heads, mixed } = sizesOf(options);
   mustDivide(chunk, context, 'chunk');
 
-  /** Of `x` [rows, width]: the gate z [rows, inner], what the convolution sees [rows, mixed], the steps [rows, heads] > 0. */
-  const projections = (parameters: Parameters, block: string, x: JaxArray): [JaxArray, JaxArray, JaxArray] => {
-    const normed = normalize(parameters, `${block}.norm`, x, 'rms');
-    const [z, seen, steps] = np.split(linear(parameters, `${block}.in`, normed), [inner, inner + mixed], 1) as [
+  /**
+   * Of `x` [rows, width]: the gate z [rows, inner], what the convolution sees as input [rows, inner] and as B and C [rows, 2 · stateWidth],
+   * the steps [rows, heads] > 0. A product for each, so that nothing has to be put together in the backward pass.
+   */
+  const projections = (parameters: Parameters, block: string, x: JaxArray): [JaxArray, JaxArray, JaxArray, JaxArray] => {
+    const normed = rootMeanSquareNorm(x, take(parameters, `${block}.norm.scale`));
+    const [z, input, bc, steps] = linearParts(parameters, `${block}.in`, normed, [inner, inner, 2 * stateWidth, heads]) as [
+      JaxArray,
       JaxArray,
       JaxArray,
       JaxArray,
     ];
-    return [z, seen, softplus(steps.add(take(parameters, `${block}.step`)))];
+    return [z, input, bc, softplus(steps.add(take(parameters, `${block}.step`)))];
   };
 
-  /** `mixed` channels as input [rows, inner], B and C [rows, stateWidth]. */
-  const parted = (x: JaxArray): [JaxArray, JaxArray, JaxArray] =>
-    np.split(x, [inner, inner + stateWidth], 1) as [JaxArray, JaxArray, JaxArray];
+  /** Taps [K, …] or bias […] of the convolution, those of the input as [heads, headWidth], then those of B and C. */
+  const channels = (x: JaxArray): [JaxArray, JaxArray] => {
+    const [input, bc] = np.split(x, [inner], -1) as [JaxArray, JaxArray];
+    return [input.reshape([...input.shape.slice(0, -1), heads, headWidth]), bc];
+  };
 
-  /** From y [rows, heads, headWidth] and the layer's input of the same shape, under the gate [rows, inner], to the block's result [rows, width]. */
+  /** From y [lead…, heads, headWidth], the layer's input and the gate of the same shape to the block's result [rows, width]. */
   const gated = (parameters: Parameters, block: string, y: JaxArray, input: JaxArray, gate: JaxArray): JaxArray => {
-    const whole = y.add(input.mul(take(parameters, `${block}.skip`).reshape([heads, 1]))).reshape([-1, inner]);
-    const scaled = rootMeanSquareRows(whole.mul(gate), false).mul(take(parameters, `${block}.gate.scale`));
-    return linear(parameters, `${block}.out`, scaled);
+    const whole = input.mul(take(parameters, `${block}.skip`).reshape([heads, 1])).add(y);
+    const product = gatedBy(whole, gate);
+    const scaled = product.ref.mul(take(parameters, `${block}.gate.scale`).reshape([heads, headWidth]));
+    const factor = rootMeanSquareFactor(product, 2).reshape([-1, 1]);
+    // The norm divides whole rows, so it may do so after the projection, which leaves fewer numbers to a row.
+    return linear(parameters, `${block}.out`, scaled.reshape([-1, inner])).mul(factor);
   };
 
-  const apply = (parameters: Parameters, tokens: JaxArray, { key }: ApplyContext): JaxArray => {
-    const training = key !== null;
+  const head = (parameters: Parameters, x: JaxArray): JaxArray =>
+    np.dot(rootMeanSquareNorm(x, take(parameters, 'norm.scale')), np.transpose(take(parameters, 'embedding.token')));
+
+  const apply = (parameters: Parameters, tokens: JaxArray): JaxArray => {
     const batch = tokens.shape[0] as number;
     const rows = batch * context;
+    const places = [batch, context, heads, headWidth];
     let x = np.take(take(parameters, 'embedding.token').ref, tokens, 0).reshape([rows, width]);
     for (let layer = 1; layer <= layers; layer++) {
       const block = `block${layer}`;
-      const [z, seen, steps] = projections(parameters, block, x.ref);
-      const sequence = seen.reshape([batch, context, mixed]);
-      // Rows of the kernel go from the oldest position to the newest.
-      const taps = np.split(take(parameters, `${block}.convolution.kernel`), convolutionWidth, 0);
-      const sum = taps.reduce(
-        (partial, tap, k) => partial.add(later(sequence.ref, convolutionWidth - 1 - k).mul(tap.reshape([mixed]))),
-        take(parameters, `${block}.convolution.bias`),
-      );
-      const [into, b, c] = parted(silu(sum, training).reshape([rows, mixed]));
-      const input = into.reshape([rows, heads, headWidth]);
+      const [z, seen, seenBc, steps] = projections(parameters, block, x.ref);
+      const [taps, tapsBc] = channels(take(parameters, `${block}.convolution.kernel`));
+      const [bias, biasBc] = channels(take(parameters, `${block}.convolution.bias`));
+      const bc = silu(causalConvolution(seenBc.reshape([batch, context, 2 * stateWidth]), tapsBc, biasBc));
+      const [b, c] = np.split(bc, 2, 2) as [JaxArray, JaxArray];
+      const input = silu(causalConvolution(seen.reshape(places), taps, bias));
       const y = scanChunks({
-        u: input.ref.mul(steps.ref.reshape([rows, heads, 1])).reshape([batch, context, heads, headWidth]),
+        x: input.ref,
+        steps: steps.ref.reshape([batch, context, heads]),
         a: steps.mul(rates(parameters, block)).reshape([batch, context, heads]),
-        b: b.reshape([batch, context, stateWidth]),
-        c: c.reshape([batch, context, stateWidth]),
+        b,
+        c,
         chunk,
       });
-      x = x.add(gated(parameters, block, y.reshape([rows, heads, headWidth]), input, silu(z, training)));
+      x = x.add(gated(parameters, block, y, input, z.reshape(places)));
     }
     return head(parameters, x).reshape([batch, context, vocabulary]);
   };
@@ -132,15 +131,15 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
     let x = np.take(take(parameters, 'embedding.token').ref, token, 0);
     for (let layer = 1; layer <= layers; layer++) {
       const block = `block${layer}`;
-      const [z, seen, steps] = projections(parameters, block, x.ref);
+      const [z, into, bc, steps] = projections(parameters, block, x.ref);
       const older = take(given, `cache${layer}.window`).slice([], [1, convolutionWidth]);
-      const window = np.concatenate([older, seen.reshape([sequences, 1, mixed])], 1);
+      const window = np.concatenate([older, np.concatenate([into, bc], 1).reshape([sequences, 1, mixed])], 1);
       const sum = window.ref
         .mul(take(parameters, `${block}.convolution.kernel`))
         .sum(1)
         .add(take(parameters, `${block}.convolution.bias`));
-      const [into, b, c] = parted(silu(sum, false));
-      const input = into.reshape([sequences, heads, headWidth]);
+      const [channelsOfInput, b, c] = np.split(silu(sum), [inner, inner + stateWidth], 1) as [JaxArray, JaxArray, JaxArray];
+      const input = channelsOfInput.reshape([sequences, heads, headWidth]);
       const after = advance(take(given, `cache${layer}.state`), {
         u: input.ref.mul(steps.ref.reshape([sequences, heads, 1])),
         a: steps.mul(rates(parameters, block)),
@@ -148,7 +147,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
         c,
       });
       next.push(window, after.state);
-      x = x.add(gated(parameters, block, after.y, input, silu(z, false)));
+      x = x.add(gated(parameters, block, after.y, input, z.reshape([sequences, heads, headWidth])));
     }
     return { cache: next, logits: head(parameters, x) };
   };
