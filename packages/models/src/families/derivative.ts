@@ -36,7 +36,8 @@ export function withDerivative<const Inputs extends readonly JaxArray[]>(
   const changed = change(plain(), changes);
   for (const x of inputs) x.dispose();
   if (changed === null) return result;
-  return new (dual.constructor as DualConstructor)(dual._trace, result, changed);
+  const { _trace: trace } = dual;
+  return new (dual.constructor as DualConstructor)(trace, result, changed);
 }
 
 /** The sum of the changes that are some. */

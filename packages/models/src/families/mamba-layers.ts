@@ -145,12 +145,11 @@ export function rootMeanSquareFactor(x: JaxArray, count: number): JaxArray {
 /** `x` [rows, features] over the root of its mean square plus 1e-5, times `scale` [features]. */
 export function rootMeanSquareNorm(x: JaxArray, scale: JaxArray): JaxArray {
   const share = 1 / (x.shape[1] as number);
-  const factorOf = (given: JaxArray): JaxArray => rootMeanSquareFactor(given, 1);
   return withDerivative(
     [x, scale],
-    ([given, by]) => given.ref.mul(factorOf(given)).mul(by),
+    ([given, by]) => given.ref.mul(rootMeanSquareFactor(given, 1)).mul(by),
     ([given, by], [dx, dScale]) => {
-      const factor = factorOf(given.ref);
+      const factor = rootMeanSquareFactor(given.ref, 1);
       // factor · scale · dx + x · (factor · dScale − scale · factor³ · mean(x · dx))
       const across: (JaxArray | null)[] = [dScale === null ? null : dScale.mul(factor.ref)];
       if (dx !== null) {
@@ -216,4 +215,16 @@ export function linearParts(parameters: Parameters, name: string, x: JaxArray, s
   const results = parts(up).map((factor, i) => (plain[i] as JaxArray).add(np.dot(low.ref, factor)));
   low.dispose();
   return results;
+}
+
+/** `parameters` with the kernel of the linear layer `name`, and the first factor of its low-rank part, for inputs times `scale` [inputs]. */
+export function scaledInputs(parameters: Parameters, name: string, scale: JaxArray): Parameters {
+  const column = scale.reshape([-1, 1]);
+  const changed: Record<string, JaxArray> = { ...parameters };
+  for (const part of [`${name}.kernel`, `${name}.kernel.down`]) {
+    const kernel = parameters[part];
+    if (kernel !== undefined) changed[part] = kernel.mul(column.ref);
+  }
+  column.dispose();
+  return changed;
 }

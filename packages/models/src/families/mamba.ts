@@ -11,7 +11,7 @@ import type { NamedType } from '@muster/engine';
 import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
 import { tokenCrossEntropy } from '../losses.ts';
 import { linear, linearKernels, normParameters, type Parameters, softplus, take } from './layers.ts';
-import { causalConvolution, gatedBy, linearParts, rootMeanSquareFactor, rootMeanSquareNorm, silu } from './mamba-layers.ts';
+import { causalConvolution, gatedBy, linearParts, rootMeanSquareFactor, rootMeanSquareNorm, scaledInputs, silu } from './mamba-layers.ts';
 import { type MambaOptions, mustDivide } from './options.ts';
 import { advance, scanChunks } from './state-space.ts';
 
@@ -53,6 +53,9 @@ function blockParameters(block: string, options: MambaOptions): ParameterDefinit
 /** The rates A < 0 of the heads. */
 const rates = (parameters: Parameters, block: string): JaxArray => np.negative(np.exp(take(parameters, `${block}.decay`)));
 
+const head = (parameters: Parameters, x: JaxArray): JaxArray =>
+  np.dot(rootMeanSquareNorm(x, take(parameters, 'norm.scale')), np.transpose(take(parameters, 'embedding.token')));
+
 /** The definition of the Mamba-2 that `options` describes, named `mamba`. Inputs int32 [context], targets the next tokens, int32 [context]. */
 export function mambaDefinition(options: MambaOptions): ModelDefinition {
   const { vocabulary, context, layers, width, headWidth, stateWidth, convolutionWidth, chunk } = options;
@@ -84,14 +87,11 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
   const gated = (parameters: Parameters, block: string, y: JaxArray, input: JaxArray, gate: JaxArray): JaxArray => {
     const whole = input.mul(take(parameters, `${block}.skip`).reshape([heads, 1])).add(y);
     const product = gatedBy(whole, gate);
-    const scaled = product.ref.mul(take(parameters, `${block}.gate.scale`).reshape([heads, headWidth]));
-    const factor = rootMeanSquareFactor(product, 2).reshape([-1, 1]);
-    // The norm divides whole rows, so it may do so after the projection, which leaves fewer numbers to a row.
-    return linear(parameters, `${block}.out`, scaled.reshape([-1, inner])).mul(factor);
+    // The norm divides whole rows, so it may do so after the projection, which leaves fewer numbers to a row; its scale goes into the kernel.
+    const factor = rootMeanSquareFactor(product.ref, 2).reshape([-1, 1]);
+    const scaled = scaledInputs(parameters, `${block}.out`, take(parameters, `${block}.gate.scale`));
+    return linear(scaled, `${block}.out`, product.reshape([-1, inner])).mul(factor);
   };
-
-  const head = (parameters: Parameters, x: JaxArray): JaxArray =>
-    np.dot(rootMeanSquareNorm(x, take(parameters, 'norm.scale')), np.transpose(take(parameters, 'embedding.token')));
 
   const apply = (parameters: Parameters, tokens: JaxArray): JaxArray => {
     const batch = tokens.shape[0] as number;
