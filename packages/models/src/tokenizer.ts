@@ -2,7 +2,7 @@
  * Tokenizers: text to token numbers and back, each with a content id so that every node tokenises alike.
  *
  * Three kinds: the bytes of UTF-8 (the default), the characters of a data set, and a Hugging Face `tokenizer.json`. A data set is tokenised
- * once, where it is imported; training reads numbers only, so the bits of a job do not depend on the code here. Spec: 18-in-and-out.md.
+ * once, where it is imported; training reads numbers only, so the bits of a job do not depend on the code here. Spec: 21-in-and-out.md.
  */
 import {
   type CidText,
