@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { leastSeconds, predictStep } from '../apps/cli/src/calibrate.ts';
-import { openTraining, samplingExecutor, thisMachine } from '../apps/cli/src/machine.ts';
+import { openTraining, samplingExecutor, stepTime, thisMachine } from '../apps/cli/src/machine.ts';
 import { taskBytes } from '../apps/cli/src/planning.ts';
 import { installFastSha256 } from '../packages/adapters/src/index.ts';
 import {
@@ -125,13 +125,17 @@ export async function* planSuite(): AsyncGenerator<Row> {
     const machine = thisMachine(training);
     for (const { name, spec, built } of models) {
       const inputs = stepInputs(built);
-      const { step, state, memory } = estimateModel(spec);
+      const estimate = estimateModel(spec);
+      const { step, state, memory } = estimate;
       const label = `plan ${name}, ${machine.executor}`;
-      const predicted = predictStep(samplingExecutor(training, memory.total), machine.calibration, step, true);
+      const predicted = stepTime(estimate, machine, training);
+      const calls = predictStep(samplingExecutor(training, memory.total), machine.calibration, step, true);
       const actual = measured(training.executor, built.programs.trainStep, state, inputs);
       yield plainRow(`${label}: time of a step, predicted`, 'ms', 1000 * predicted.seconds, {
         measured: Math.round(1e5 * actual.seconds) / 100,
         'predicted ÷ measured': ratio(predicted.seconds, actual.seconds),
+        'by kernel calls ÷ measured': ratio(calls.seconds, actual.seconds),
+        'by speeds ÷ measured': ratio(predictStep(null, machine.calibration, step, false).seconds, actual.seconds),
       });
       // Natively, scratch belongs to the process and is no part of what the program asked for.
       const bytes = actual.bytes + (machine.executor.startsWith('native') ? machine.overheadBytes : 0);

@@ -79,6 +79,29 @@ export function timeProgram(executor: Executor, program: Program, budgetMs: numb
   }
 }
 
+/** Small numbers that are not negative, as weights and as what optimizers keep. */
+function gentle(type: TensorType): Tensor {
+  const { shape } = type;
+  if (type.dtype !== 'float32') return filled(type);
+  return { dtype: 'float32', shape, data: Float32Array.from({ length: sizeOf(shape) }, (_, i) => (i % 13) / 200) };
+}
+
+/** Least seconds of a training step with `state` state tensors, run as a whole in about `budgetMs`; null if it faults on made-up inputs. */
+export function timeStep(executor: Executor, step: Program, state: number, budgetMs: number): number | null {
+  const loop = prepareLoop(executor, step, state);
+  try {
+    loop.setState(step.inputs.slice(0, state).map(gentle));
+    const given = step.inputs.slice(state).map(gentle);
+    loop.step(given);
+    return leastSeconds(() => loop.step(given), budgetMs, !executor.name.endsWith('-threads'));
+  } catch (error) {
+    if (error instanceof MusterError && error.code === 'NUMERIC_FAULT') return null;
+    throw error;
+  } finally {
+    loop.dispose();
+  }
+}
+
 /** A program whose outputs are single elements of what `build` makes, so that reading them out costs nothing. */
 function probe(build: (builder: ProgramBuilder) => readonly Value[]): Program {
   const builder = new ProgramBuilder('probe');
@@ -172,7 +195,9 @@ export function calibrate(executor: Executor): Calibration {
 
 export interface StepTime {
   readonly seconds: number;
-  /** Share of it that comes from timing the step's own kernel calls; the rest follows from speeds of kinds of work. */
+  /** Whether it was run as a whole. */
+  readonly whole: boolean;
+  /** Share of it that was timed: as a whole, or by the step's own kernel calls; the rest follows from speeds of kinds of work. */
   readonly sampledShare: number;
 }
 
@@ -191,7 +216,7 @@ export function predictStep(
   budgetMs = 4000,
 ): StepTime {
   const { speed, secondsPerRun } = calibration;
-  if (executor === null || !executable) return { seconds: predictSeconds(step, speed), sampledShare: 0 };
+  if (executor === null || !executable) return { seconds: predictSeconds(step, speed), whole: false, sampledShare: 0 };
   const samples = callSamples(step, scheduleProgram(step));
   const until = performance.now() + budgetMs;
   let sampled = 0;
@@ -204,5 +229,5 @@ export function predictStep(
     else sampled += count * Math.max(seconds - secondsPerRun, 0);
   }
   const seconds = sampled + rest + secondsPerRun;
-  return { seconds, sampledShare: (sampled + secondsPerRun) / seconds };
+  return { seconds, whole: false, sampledShare: (sampled + secondsPerRun) / seconds };
 }

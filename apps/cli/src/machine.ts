@@ -5,8 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { type CompiledExecutor, type CostLimits, defaultCostLimits, type MachineSpeed, scratchBytes } from '@muster/engine';
+import type { ModelEstimate } from '@muster/models';
 import { MusterError } from '@muster/protocol';
-import { calibrate, type Calibration } from './calibrate.ts';
+import { calibrate, type Calibration, predictStep, type StepTime, timeStep } from './calibrate.ts';
 import { createNativeExecutor, executorFromEnvironment, openExecutor } from '@muster/adapters';
 
 export interface Machine {
@@ -98,6 +99,23 @@ export function thisMachine(training: Training): Machine {
     processBytes,
     calibration: calibrate(training.sampling.threaded),
   };
+}
+
+/** A step that takes longer is not run as a whole to be timed. */
+const longestWhole = 0.5;
+const wholeBudgetMs = 1500;
+
+/**
+ * Seconds of a step. Where it fits this machine it is run, or if it is long its kernel calls are; else, and for another machine
+ * (`training` null), they follow from the machine's speeds.
+ */
+export function stepTime({ step, state, traced, memory }: ModelEstimate, machine: Machine, training: Training | null): StepTime {
+  const { calibration, freeBytes, executorBytes } = machine;
+  const bySpeed = predictStep(null, calibration, step, false);
+  if (training === null || !traced || memory.total >= 0.5 * Math.min(freeBytes, executorBytes)) return bySpeed;
+  const seconds = bySpeed.seconds < longestWhole ? timeStep(training.executor, step, state, wholeBudgetMs) : null;
+  if (seconds !== null) return { seconds, whole: true, sampledShare: 1 };
+  return predictStep(samplingExecutor(training, memory.total), calibration, step, true);
 }
 
 function isSpeed(value: unknown): value is MachineSpeed {

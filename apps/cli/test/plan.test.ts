@@ -10,7 +10,7 @@ import { type Executor, ProgramBuilder, referenceExecutor, wasmExecutor } from '
 import { estimateModel, type ModelEstimate } from '@muster/models';
 import { MusterError } from '@muster/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { predictStep, timeProgram } from '../src/calibrate.ts';
+import { predictStep, timeProgram, timeStep } from '../src/calibrate.ts';
 import { checkConformance, doctorCommand, vectorFolder } from '../src/commands/doctor.ts';
 import { planCommand } from '../src/commands/plan.ts';
 import { executorReports } from '@muster/adapters';
@@ -144,6 +144,16 @@ describe('a calibration', () => {
     const byRule = predictStep(null, calibration, step, true);
     expect(byRule.sampledShare).toBe(0);
     expect(predictStep(wasmExecutor, calibration, step, true, -1).seconds).toBeCloseTo(byRule.seconds + 1e-6, 4);
+  });
+
+  test('runs a step as a whole where it may, and not one that faults on made-up inputs', () => {
+    const { step, state } = estimateModel(spec);
+    expect(timeStep(wasmExecutor, step, state, 5)).toBeGreaterThan(0);
+    const builder = new ProgramBuilder('fault');
+    const x = builder.input({ name: 'x', dtype: 'float32', shape: [4] });
+    const shifted = builder.apply('add', {}, x, builder.apply('neg', {}, builder.apply('exp', {}, x)));
+    const program = builder.finish([{ name: 'y', value: builder.apply('log', {}, shifted) }]);
+    expect(timeStep(referenceExecutor, program, 1, 1)).toBeNull();
   });
 
   test('gives up on a call that faults on made-up inputs', () => {

@@ -125,7 +125,7 @@ export async function doctorCommand({ paths, output }: Context, flags: ExecutorF
           : `${tested.wrong.length} of ${tested.vectors} conformance vectors differ: it must not train`;
     const what = available
       ? `${lanes} lanes, ${threads === 1 ? '1 thread' : `up to ${threads} threads`}; ${bits}`
-      : `no: ${reason ?? 'unknown'}`;
+      : `not here: ${reason ?? 'unknown'}`;
     output.line(`executor    ${name}: ${what}`);
   }
   output.line(`trains on   ${machine.executor}${machine.threads > 1 ? '' : ', 1 thread'}: ${taken}`);

@@ -2,20 +2,11 @@
  * `muster plan`: will training this model fit this machine, how long does a round take, and what travels.
  */
 import { readFile } from 'node:fs/promises';
-import {
-  decodeModelSpec,
-  estimateModel,
-  gptOfSize,
-  type ModelEstimate,
-  type ModelSpec,
-  parseParameters,
-  type StepMemory,
-} from '@muster/models';
+import { decodeModelSpec, estimateModel, gptOfSize, type ModelSpec, parseParameters, type StepMemory } from '@muster/models';
 import { cidOfBytes, MusterError } from '@muster/protocol';
 import type { Command } from 'commander';
-import { predictStep } from '../calibrate.ts';
 import { addExecutorOptions, executorEnvironment, type ExecutorFlags } from '../executor.ts';
-import { type Machine, machineFrom, openTraining, samplingExecutor, thisMachine, type Training } from '../machine.ts';
+import { type Machine, machineFrom, openTraining, stepTime, thisMachine, type Training } from '../machine.ts';
 import { duration, planOf } from '../planning.ts';
 import { type Context, contextOf } from './context.ts';
 
@@ -117,14 +108,6 @@ function memoryLine({ parameters, optimizer, nextState, gradients, given, activa
   return `${gigabytes(total)}: ${named.join(', ')}`;
 }
 
-/** Seconds of a step, from its own kernel calls where it fits into memory here. */
-function stepTime(estimate: ModelEstimate, machine: Machine, training: Training | null): ReturnType<typeof predictStep> {
-  const { total } = estimate.memory;
-  if (training === null) return predictStep(null, machine.calibration, estimate.step, false);
-  const executable = estimate.traced && total < 0.5 * Math.min(machine.freeBytes, machine.executorBytes);
-  return predictStep(samplingExecutor(training, total), machine.calibration, estimate.step, executable);
-}
-
 export async function planCommand({ output }: Context, flags: PlanFlags): Promise<boolean> {
   const spec = await specOf(flags);
   const schedule = {
@@ -136,11 +119,12 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
   const memory = flags.memory === undefined ? null : 1e9 * positive('--memory', flags.memory);
   const [machine, training] = await machineOf(flags);
   const estimate = estimateModel(spec);
-  const { seconds, sampledShare } = stepTime(estimate, machine, training);
+  const { seconds, whole, sampledShare } = stepTime(estimate, machine, training);
   const { executorBytes, overheadBytes, processBytes, threads } = machine;
   const limits = { memoryBytes: memory ?? machine.memoryBytes, executorBytes, overheadBytes, processBytes };
   const plan = planOf(estimate, seconds, schedule, limits);
   const { cost, parameters, rematerialised } = estimate;
+  const timed = whole ? 'run here' : `${Math.round(100 * sampledShare)} % of it timed by its kernel calls`;
   output.event(
     'plan.finished',
     {
@@ -160,9 +144,7 @@ export async function planCommand({ output }: Context, flags: PlanFlags): Promis
   output.line(
     `machine   ${machine.cpu}, ${machine.cores} cores, ${gigabytes(limits.memoryBytes)}; executor ${machine.executor}${threads > 1 ? '' : ', 1 thread'}`,
   );
-  output.line(
-    `step      ${scaled(cost.flops, 'FLOP')}, ${duration(plan.stepSeconds)} (${Math.round(100 * sampledShare)} % of it timed on its own kernels)`,
-  );
+  output.line(`step      ${scaled(cost.flops, 'FLOP')}, ${duration(plan.stepSeconds)} (${timed})`);
   output.line(`memory    ${memoryLine(estimate.memory)}`);
   output.line(
     `          ${gigabytes(rematerialised.memory.total)} with values computed again, for ${Math.round(100 * (rematerialised.flops / cost.flops - 1))} % more arithmetic`,
