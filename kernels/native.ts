@@ -93,8 +93,9 @@ async function main(): Promise<Report> {
 }
 
 mkdirSync(output, { recursive: true });
-rmSync(join(output, 'muster.node'), { force: true });
 const report = await main();
+// An older build stays until a new one takes its place in one step; where none can be made, none may be left.
+if (!report.built) rmSync(join(output, 'muster.node'), { force: true });
 writeFileSync(join(output, 'native.json'), `${JSON.stringify(report, null, 2)}\n`);
 process.stdout.write(
   report.built ? `kernels: native, built with ${report.compiler ?? ''}\n` : `kernels: WebAssembly only: ${report.reason ?? ''}\n`,

@@ -19,14 +19,17 @@ typedef struct {
   u32 ready;
   /* Threads that sleep until the meeting ends. */
   u32 sleepers;
+  /* Looks that waiting has been worth lately, less FEW_SPINS. Where other processes hold the cores, looking only takes time from them. */
+  u32 patience;
   /* The job's tape, in WebAssembly. Written before `job` changes; who takes part reads it before the job's last meeting. */
   u32 tape, count;
 } Sync;
 #define MAX_THREADS 64
 
 #ifdef MUSTER_THREADS
-/* Looks at a condition before a waiting thread gives way. */
+/* Looks at a condition before a waiting thread gives way: at most, and after meetings that were slept through. */
 #define SPINS 4000
+#define FEW_SPINS 60
 
 #define atomic_load(P) __atomic_load_n(P, __ATOMIC_SEQ_CST)
 #define atomic_store(P, X) __atomic_store_n(P, X, __ATOMIC_SEQ_CST)
@@ -69,10 +72,15 @@ INLINE void meet(Sync *sync, u32 threads) {
     if (atomic_load(&sync->sleepers) != 0) WAKE(&sync->meetings);
     return;
   }
-  for (u32 spins = 0; spins < SPINS; spins++) {
-    if (atomic_load(&sync->meetings) != meeting) return;
+  u32 patience = __atomic_load_n(&sync->patience, __ATOMIC_RELAXED);
+  for (u32 spins = 0; spins < patience + FEW_SPINS; spins++) {
+    if (atomic_load(&sync->meetings) != meeting) {
+      if (patience < SPINS) __atomic_store_n(&sync->patience, patience + FEW_SPINS, __ATOMIC_RELAXED);
+      return;
+    }
     pause_briefly();
   }
+  __atomic_store_n(&sync->patience, patience / 2, __ATOMIC_RELAXED);
   /* Counted before the last look: whoever ends the meeting afterwards sees a sleeper and wakes it. */
   atomic_add(&sync->sleepers, 1);
   while (atomic_load(&sync->meetings) == meeting) SLEEP(&sync->meetings, meeting);
