@@ -68,6 +68,36 @@ export const primitives = [
 ] as const;
 export type PrimitiveName = (typeof primitives)[number];
 
+/** Element-wise primitives whose operands broadcast. */
+export const broadcastingPrimitives: ReadonlySet<PrimitiveName> = new Set<PrimitiveName>([
+  'add',
+  'mul',
+  'idiv',
+  'mod',
+  'min',
+  'max',
+  'bit_combine',
+  'bit_shift',
+  'compare',
+  'where',
+]);
+
+/** Element-wise primitives of one operand. */
+export const unaryPrimitives: ReadonlySet<PrimitiveName> = new Set<PrimitiveName>([
+  'neg',
+  'reciprocal',
+  'floor',
+  'ceil',
+  'cast',
+  'bitcast',
+  'sin',
+  'cos',
+  'exp',
+  'log',
+  'erf',
+  'sqrt',
+]);
+
 /**
  * Parameters of each primitive, with the names jax-js gives them. Primitives not named here take none.
  * `axis` lists ascend strictly in `reduce`, `broadcast` and `flip`.

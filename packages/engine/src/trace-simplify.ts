@@ -6,37 +6,9 @@
  * elements. Afterwards every matrix product of a traced program is `dot` of `[m, 1, k]` with `[1, n, k]`.
  */
 import { MusterError } from '@muster/protocol';
-import type { Operation, ParamsOf, PrimitiveName, Program } from './program.ts';
+import { broadcastingPrimitives, type Operation, type ParamsOf, type PrimitiveName, type Program, unaryPrimitives } from './program.ts';
 import { ProgramBuilder, sizeOf, type Value } from './trace-builder.ts';
 import { broadcastShapes, elementCount, sameShape } from './shapes.ts';
-
-const broadcasting: ReadonlySet<string> = new Set([
-  'add',
-  'mul',
-  'idiv',
-  'mod',
-  'min',
-  'max',
-  'bit_combine',
-  'bit_shift',
-  'compare',
-  'where',
-]);
-
-const unary: ReadonlySet<string> = new Set([
-  'neg',
-  'reciprocal',
-  'floor',
-  'ceil',
-  'cast',
-  'bitcast',
-  'sin',
-  'cos',
-  'exp',
-  'log',
-  'erf',
-  'sqrt',
-]);
 
 type Node = Extract<ReturnType<ProgramBuilder['originOf']>, { kind: 'operation' }>['node'];
 
@@ -167,7 +139,7 @@ function emit(builder: ProgramBuilder, operation: Operation, inputs: readonly Va
   if (operation.primitive === 'transpose') return [transpose(builder, x, operation.params.perm, uses)];
   if (operation.primitive === 'broadcast' && sizeOf(x) === elementCount(operation.params.shape))
     return [reshape(builder, x, operation.params.shape)];
-  if (unary.has(operation.primitive)) return [unaryBeforeBroadcast(builder, operation, x)];
+  if (unaryPrimitives.has(operation.primitive)) return [unaryBeforeBroadcast(builder, operation, x)];
   if (operation.primitive === 'cast' && x.dtype === operation.params.dtype) return [x];
   if (operation.primitive === 'dot') {
     const fits = (candidate: readonly Value[]): boolean =>
@@ -175,7 +147,7 @@ function emit(builder: ProgramBuilder, operation: Operation, inputs: readonly Va
       sameShape(broadcastShapes(...candidate.map((value) => value.shape.slice(0, -1))), output?.shape ?? []);
     return builder.operation('dot', {}, ...leanOperands(builder, inputs, fits, uses));
   }
-  if (broadcasting.has(operation.primitive)) {
+  if (broadcastingPrimitives.has(operation.primitive)) {
     const fits = (candidate: readonly Value[]): boolean =>
       sameShape(broadcastShapes(...candidate.map((value) => value.shape)), output?.shape ?? []);
     const lean = leanOperands(builder, inputs, fits, uses);

@@ -7,7 +7,15 @@
  * how far this model is from it.
  */
 import { valueTypes } from '../check.ts';
-import type { DType, Operation, PrimitiveName, Program, TensorType } from '../program.ts';
+import {
+  broadcastingPrimitives,
+  type DType,
+  type Operation,
+  type PrimitiveName,
+  type Program,
+  type TensorType,
+  unaryPrimitives,
+} from '../program.ts';
 import { sizeOf } from '../reference/layout.ts';
 import { sameShape } from '../shapes.ts';
 
@@ -48,29 +56,6 @@ export interface Schedule {
   readonly peakCall: number;
 }
 
-const elementwisePrimitives: ReadonlySet<PrimitiveName> = new Set<PrimitiveName>([
-  'add',
-  'mul',
-  'idiv',
-  'mod',
-  'min',
-  'max',
-  'bit_combine',
-  'bit_shift',
-  'neg',
-  'reciprocal',
-  'floor',
-  'ceil',
-  'sin',
-  'cos',
-  'exp',
-  'log',
-  'erf',
-  'sqrt',
-  'compare',
-  'where',
-]);
-
 /** How an operation is run: fused with its like, as a view of its input, or as a call. */
 export function modeOf(operation: Operation, from: DType): 'elementwise' | 'view' | 'call' {
   switch (operation.primitive) {
@@ -90,7 +75,7 @@ export function modeOf(operation: Operation, from: DType): 'elementwise' | 'view
     case 'bitcast':
       return operation.params.dtype === 'float32' && from !== 'float32' ? 'elementwise' : 'view';
     default:
-      return elementwisePrimitives.has(operation.primitive) ? 'elementwise' : 'call';
+      return broadcastingPrimitives.has(operation.primitive) || unaryPrimitives.has(operation.primitive) ? 'elementwise' : 'call';
   }
 }
 
