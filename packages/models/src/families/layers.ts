@@ -102,18 +102,6 @@ function sigmoid(x: JaxArray): JaxArray {
   return np.reciprocal(np.exp(np.minimum(np.negative(x), 80)).add(1));
 }
 
-/** x · sigmoid(x); the derivative is s · (1 + x · (1 − s)). */
-export const silu: Activation = (x, training) => {
-  const share = sigmoid(x.ref);
-  const value = x.ref.mul(share.ref);
-  if (!training) {
-    for (const unused of [x, share]) unused.dispose();
-    return value;
-  }
-  const rest = np.negative(share.ref).add(1);
-  return withSlope(x.ref, value, share.mul(x.mul(rest).add(1)));
-};
-
 /**
  * GPT-2's approximation of `gelu`: x / 2 · (1 + tanh u) = x · s with s = sigmoid(2u), u = √(2/π) · (x + 0.044715 x³); the derivative is
  * s · (1 + x · (1 − s) · 2u′).
