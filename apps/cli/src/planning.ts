@@ -94,7 +94,7 @@ export function planOf(estimate: ModelEstimate, stepSeconds: number, schedule: S
   };
   if (!fitsPlainly && !fitsLean) {
     worsen('cannot');
-    const what = usable === limits.executorBytes ? 'a program of the executor may take' : 'is left of this memory for it:';
+    const what = usable === limits.executorBytes ? 'a program of the executor may take' : 'what else the trainer holds leaves it';
     reasons.push(`a step needs ${gigabytes(rematerialised.memory.total)} even when it computes values again; ${what} ${gigabytes(usable)}`);
     // Adapters are about 2 % of the parameters; the frozen ones are held once more as they were read.
     const adaptedTask = memory.parameters * (1 + 7 * 0.02);
