@@ -121,7 +121,8 @@ export async function jobShow({ paths, output }: Context, id: JobId): Promise<vo
   output.line(`  state    ${job.state}${job.phase === null ? '' : `, round ${job.round} of ${job.rounds}: ${job.phase}`}`);
   output.line(`  trainers ${job.trainers} present, ${job.slashed.length} slashed, ${job.replaced.length} slots replaced`);
   for (const { round, loss, accuracy, checkpoint } of job.checkpoints) {
-    output.line(`  round ${String(round).padStart(3)}  loss ${loss.toFixed(4)}  accuracy ${percent(accuracy)}  ${shortId(checkpoint)}`);
+    const scores = accuracy === null ? 'no held-out records to evaluate' : `loss ${loss.toFixed(4)}  accuracy ${percent(accuracy)}`;
+    output.line(`  round ${String(round).padStart(3)}  ${scores}  ${shortId(checkpoint)}`);
   }
   output.event('job.shown', { ...job }, job.model === null ? null : `  model    ${job.model}`);
 }
