@@ -3,7 +3,7 @@
  * addon is loaded. The same kernels as the WebAssembly ones, hence the same bits.
  *
  * JavaScript sees: features() → names of the instruction sets this processor has; allocate(bytes) → ArrayBuffer of zeros outside
- * the JavaScript heap; run(set, memory, tape, count, threads) → index of the entry that met a NaN, or -1.
+ * the JavaScript heap; discard(memory) gives its pages back at once; run(set, memory, tape, count, threads) → index of the entry that met a NaN, or -1.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -175,6 +175,17 @@ static napi_value allocate(napi_env env, napi_callback_info info) {
   return buffer;
 }
 
+/* Gives the pages of an ArrayBuffer of `allocate` back to the system before the collector gets to it. Nobody may read it any more. */
+static napi_value discard(napi_env env, napi_callback_info info) {
+  size_t count = 1, bytes = 0;
+  napi_value argument;
+  void *memory = NULL;
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  if (count != 1 || napi_get_arraybuffer_info(env, argument, &memory, &bytes) != napi_ok) return fail(env, "discard: expected a memory");
+  if (memory != NULL) madvise(memory, bytes, MADV_DONTNEED);
+  return NULL;
+}
+
 static napi_value run(napi_env env, napi_callback_info info) {
   size_t count = 5, bytes = 0;
   napi_value arguments[5], result;
@@ -205,8 +216,8 @@ NAPI_MODULE_INIT() {
   const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"features", features}, {"allocate", allocate}, {"run", run}};
-  for (u32 i = 0; i < 3; i++) {
+  } functions[] = {{"features", features}, {"allocate", allocate}, {"discard", discard}, {"run", run}};
+  for (u32 i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
     napi_value function;
     napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
     napi_set_named_property(env, exports, functions[i].name, function);

@@ -11,6 +11,7 @@ import { MusterError } from '@muster/protocol';
 interface Addon {
   features(): string[];
   allocate(bytes: number): ArrayBuffer;
+  discard(memory: ArrayBuffer): void;
   run(instructionSet: string, memory: ArrayBuffer, tape: number, count: number, threads: number): number;
 }
 
@@ -80,7 +81,7 @@ export function createNativeExecutor(options: {
     allocate(bytes) {
       const buffer = addon.allocate(bytes);
       const used = bytes < leastBytes ? 1 : threads;
-      return { buffer, run: (tape, count) => addon.run(instructionSet, buffer, tape, count, used), threads: () => used, dispose() {} };
+      return { buffer, run: (tape, count) => addon.run(instructionSet, buffer, tape, count, used), threads: () => used, dispose: () => addon.discard(buffer) };
     },
   };
   return createExecutor(backend);
