@@ -81,7 +81,12 @@ export function createNativeExecutor(options: {
     allocate(bytes) {
       const buffer = addon.allocate(bytes);
       const used = bytes < leastBytes ? 1 : threads;
-      return { buffer, run: (tape, count) => addon.run(instructionSet, buffer, tape, count, used), threads: () => used, dispose: () => addon.discard(buffer) };
+      return {
+        buffer,
+        run: (tape, count) => addon.run(instructionSet, buffer, tape, count, used),
+        threads: () => used,
+        dispose: () => addon.discard(buffer),
+      };
     },
   };
   return createExecutor(backend);
