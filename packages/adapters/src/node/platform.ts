@@ -17,12 +17,17 @@ export function nodeSha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(digest.buffer, digest.byteOffset, digest.byteLength);
 }
 
+/** Made when it is first needed: many commands hash nothing large. */
+let treeHasher: ReturnType<typeof createTreeHasher> | undefined;
+
 /**
  * Makes the protocol's SHA-256 use `node:crypto` (about ten times faster) in this process, and the roots of tensors the kernels, native
  * ones where they are: 2.6 GB/s beside 0.6 in WebAssembly and 0.4 leaf by leaf.
  */
 export function installFastSha256(): void {
   installSha256(nodeSha256);
-  const { backend } = nativeKernels().available ? createNativeExecutor({ threads: 1 }) : wasmExecutor;
-  installTreeHasher(createTreeHasher(backend));
+  installTreeHasher((bytes) => {
+    treeHasher ??= createTreeHasher((nativeKernels().available ? createNativeExecutor({ threads: 1 }) : wasmExecutor).backend);
+    return treeHasher(bytes);
+  });
 }
