@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { type CompiledExecutor, createExecutor, type KernelBackend } from '@muster/engine';
 import { MusterError } from '@muster/protocol';
+import { leastThreadedBytes } from './threading.ts';
 
 /** What the addon offers (`kernels/native/addon.c`). */
 interface Addon {
@@ -49,9 +50,6 @@ export function nativeKernels(): NativeKernels {
 
 /** Largest memory of one program: what an ArrayBuffer can hold. */
 const maxBytes = 2 ** 36;
-
-/** Programs with less memory run on one thread: meeting after every kernel costs them more than they gain. */
-const leastThreadedBytes = 1 << 20;
 
 /**
  * An executor on native kernels. `instructionSet` defaults to the best one; `threads` (1 to 64) run every kernel together in programs

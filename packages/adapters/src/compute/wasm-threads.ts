@@ -1,12 +1,13 @@
 /** WebAssembly kernels on several threads of Node: one worker for each thread of each larger program. */
 import { Worker } from 'node:worker_threads';
 import { type CompiledExecutor, createThreadedExecutor } from '@muster/engine';
+import { leastThreadedBytes } from './threading.ts';
 
 /**
  * An executor on `threads` (2 to 64) threads of WebAssembly. Programs with less memory than `leastBytes` stay on one: starting a worker
  * costs more than they would gain. Throws INTERNAL where memory cannot be shared.
  */
-export function createWasmThreadsExecutor(threads: number, leastBytes = 1 << 20): CompiledExecutor {
+export function createWasmThreadsExecutor(threads: number, leastBytes = leastThreadedBytes): CompiledExecutor {
   return createThreadedExecutor({
     threads,
     leastBytes,

@@ -2,9 +2,8 @@
  * A planned program in a memory of its own: inputs are written, a tape of kernel calls is run, outputs read.
  */
 import { bytesToHex, MusterError, type Root } from '@muster/protocol';
-import { leafBytes } from '../digest.ts';
+import { dataOver, leafBytes } from '../digest.ts';
 import type { Program, Tensor, TensorData } from '../program.ts';
-import { dataOver } from '../digest.ts';
 import { kernelNumbers } from '../wasm/generated/kernels.ts';
 import type { KernelBackend, KernelMemory } from './backend.ts';
 import { addressWords, byteAddress, addressOf, type Instruction, type TapeEntry } from './instruction.ts';

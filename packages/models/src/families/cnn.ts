@@ -1,9 +1,9 @@
 /** A plain convolutional network. */
 import { lax, nn, numpy as np } from '@jax-js/jax';
 import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
-import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
-import { flat, linearKernels, take } from './layers.ts';
+import { classifier } from './kinds.ts';
+import { flat, take } from './layers.ts';
 import type { CnnOptions } from './options.ts';
 
 /**
@@ -25,15 +25,7 @@ export function cnnDefinition(spec: CnnOptions): ModelDefinition {
     ...denseParameters(widths),
   ];
   return {
-    name: 'cnn',
-    input: { dtype: 'float32', shape: spec.input },
-    target: { dtype: 'int32', shape: [] },
-    parameters,
-    frozen: [],
-    frozenValues: null,
-    generation: null,
-    lowRank: linearKernels(parameters),
-    loss: crossEntropy,
+    ...classifier('cnn', spec.input, parameters),
     apply(parameters, x) {
       let value = np.transpose(x, [0, 3, 1, 2]);
       spec.channels.forEach((outputs, i) => {

@@ -8,9 +8,9 @@
 import { type Array as JaxArray, lax, numpy as np } from '@jax-js/jax';
 import type { NamedType } from '@muster/engine';
 import type { ApplyContext, GenerationDefinition, ModelDefinition, ParameterDefinition } from '../definition.ts';
-import { tokenCrossEntropy } from '../losses.ts';
 import { dropout } from '../dropout.ts';
-import { gelu, geluTanh, linear, linearKernels, matrixProduct, normalize, normParameters, type Parameters, take } from './layers.ts';
+import { languageModel } from './kinds.ts';
+import { gelu, geluTanh, linear, matrixProduct, normalize, normParameters, type Parameters, take } from './layers.ts';
 import { type GptOptions, mustDivide } from './options.ts';
 
 /** Added to scores that a position must not see. Finite, so that no difference of scores is a NaN; exp of it is 0. */
@@ -138,14 +138,7 @@ export function gptDefinition(options: GptOptions): ModelDefinition {
 
   const parameters = gptParameters(options);
   return {
-    name: 'gpt',
-    input: { dtype: 'int32', shape: [context] },
-    target: { dtype: 'int32', shape: [context] },
-    parameters,
-    frozen: [],
-    frozenValues: null,
-    lowRank: linearKernels(parameters),
-    loss: tokenCrossEntropy,
+    ...languageModel('gpt', context, parameters),
     generation: { cache, step },
     apply,
   };

@@ -5,10 +5,10 @@
  */
 import { type Array as JaxArray, nn } from '@jax-js/jax';
 import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
-import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
+import { classifier } from './kinds.ts';
 import { channelBias, channelsFirst, convolution, convolutionParameters, maxPool } from './images.ts';
-import { flat, linearKernels } from './layers.ts';
+import { flat } from './layers.ts';
 import { atLeast, type LenetOptions } from './options.ts';
 
 /** What is left of an extent: pooled, 5 × 5 without padding, pooled. */
@@ -25,15 +25,7 @@ export function lenetDefinition({ input, classes }: LenetOptions): ModelDefiniti
     ...denseParameters(widths),
   ];
   return {
-    name: 'lenet',
-    input: { dtype: 'float32', shape: input },
-    target: { dtype: 'int32', shape: [] },
-    parameters,
-    frozen: [],
-    frozenValues: null,
-    generation: null,
-    lowRank: linearKernels(parameters),
-    loss: crossEntropy,
+    ...classifier('lenet', input, parameters),
     apply(parameters, x) {
       const stage = (name: string, image: JaxArray, padding: number): JaxArray =>
         nn.relu(channelBias(parameters, name, maxPool(convolution(parameters, name, image, 1, padding))));

@@ -9,8 +9,8 @@
 import { type Array as JaxArray, numpy as np } from '@jax-js/jax';
 import type { NamedType } from '@muster/engine';
 import type { GenerationDefinition, Initial, ModelDefinition, ParameterDefinition } from '../definition.ts';
-import { tokenCrossEntropy } from '../losses.ts';
-import { linear, linearKernels, normParameters, type Parameters, softplus, take } from './layers.ts';
+import { languageModel } from './kinds.ts';
+import { linear, normParameters, type Parameters, softplus, take } from './layers.ts';
 import { causalConvolution, gatedBy, linearParts, rootMeanSquareFactor, rootMeanSquareNorm, scaledInputs, silu } from './mamba-layers.ts';
 import { type MambaOptions, mustDivide } from './options.ts';
 import { advance, scanChunks } from './state-space.ts';
@@ -158,14 +158,7 @@ export function mambaDefinition(options: MambaOptions): ModelDefinition {
     ...normParameters('norm', width, 'rms', false),
   ];
   return {
-    name: 'mamba',
-    input: { dtype: 'int32', shape: [context] },
-    target: { dtype: 'int32', shape: [context] },
-    parameters,
-    frozen: [],
-    frozenValues: null,
-    lowRank: linearKernels(parameters),
-    loss: tokenCrossEntropy,
+    ...languageModel('mamba', context, parameters),
     generation: { cache, step },
     apply,
   };

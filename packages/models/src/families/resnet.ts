@@ -6,10 +6,10 @@
  */
 import { type Array as JaxArray, nn, numpy as np } from '@jax-js/jax';
 import type { ModelDefinition, ParameterDefinition } from '../definition.ts';
-import { crossEntropy } from '../losses.ts';
 import { denseLayers, denseParameters } from './dense.ts';
+import { classifier } from './kinds.ts';
 import { channelsFirst, convolution, convolutionParameters, groupNorm, groupNormParameters } from './images.ts';
-import { linearKernels, type Parameters } from './layers.ts';
+import type { Parameters } from './layers.ts';
 import { mustDivide, type ResnetOptions } from './options.ts';
 
 interface Block {
@@ -75,15 +75,7 @@ export function resnetDefinition({ input, classes, stages, groups }: ResnetOptio
     ...denseParameters(widths),
   ];
   return {
-    name: 'resnet',
-    input: { dtype: 'float32', shape: input },
-    target: { dtype: 'int32', shape: [] },
-    parameters,
-    frozen: [],
-    frozenValues: null,
-    generation: null,
-    lowRank: linearKernels(parameters),
-    loss: crossEntropy,
+    ...classifier('resnet', input, parameters),
     apply(parameters, x) {
       let value = nn.relu(groupNorm(parameters, 'norm', convolution(parameters, 'stem', channelsFirst(x), 1, 1), groups));
       for (const block of blocks) value = applyBlock(parameters, block, value, groups);
