@@ -15,6 +15,11 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number;
   /** Blocks per eth_getLogs. Default 2000, what public endpoints allow. */
   readonly logsBlocks?: number;
+  /**
+   * Blocks that must follow a block before what it says counts: what a re-organisation within them drops is sent again and was never
+   * told to anybody. Default: 0 where the client is one that makes its chain alone (the embedded chain, anvil, Hardhat), else 5.
+   */
+  readonly confirmations?: number;
 }
 
 export interface Connection {
@@ -22,6 +27,8 @@ export interface Connection {
   readonly pollMs: number;
   readonly timeoutMs: number;
   readonly logsBlocks: number;
+  /** As given; null leaves it to `confirmationsOf`. */
+  readonly confirmations: number | null;
 }
 
 export function openConnection(options: ChainEndpoint & ConnectionOptions): Connection {
@@ -34,6 +41,7 @@ export function openConnection(options: ChainEndpoint & ConnectionOptions): Conn
     pollMs: options.pollMs ?? (nearby ? 25 : 1000),
     timeoutMs: options.timeoutMs ?? 60_000,
     logsBlocks: options.logsBlocks ?? 2000,
+    confirmations: options.confirmations ?? null,
   };
 }
 
