@@ -44,8 +44,9 @@ export async function include(
     try {
       const sent = look % LOOKS_BEFORE_RESEND === 0 ? await submit(connection, action, transaction.raw) : 'known';
       const found = await place(connection, transaction.hash, depth);
+      seen ||= found.known;
       if (found.receipt !== null) {
-        seen = inBlock = true;
+        inBlock = true;
         if (found.settled) return found.receipt;
         lastFailure = new Error(`in block ${Number(found.receipt.blockNumber)}, and the chain does not go on to ${depth} confirmations`);
         if (found.head > newestHead) progress = performance.now();
@@ -83,22 +84,22 @@ export async function include(
 interface Place {
   /** Null unless the block that it names is part of the chain. */
   readonly receipt: RpcTransactionReceipt | null;
+  /** Whether the endpoint has a receipt, be it of a block that was taken back. */
+  readonly known: boolean;
   readonly settled: boolean;
   readonly head: number;
 }
 
-const nowhere: Place = { receipt: null, settled: false, head: -1 };
-
 async function place(connection: Connection, hash: Hex, depth: number): Promise<Place> {
   const { client } = connection;
   const receipt = await client.request({ method: 'eth_getTransactionReceipt', params: [hash] });
-  if (receipt === null || depth === 0) return { receipt, settled: receipt !== null, head: -1 };
+  if (receipt === null || depth === 0) return { receipt, known: receipt !== null, settled: receipt !== null, head: -1 };
   const number = Number(receipt.blockNumber);
   const head = Number(await client.request({ method: 'eth_blockNumber' }));
   // Last, so that the block is still there after the head was: an endpoint may keep receipts of blocks that it took back.
   const block = await blockAt(connection, number);
-  if (block?.hash !== receipt.blockHash) return nowhere;
-  return { receipt, settled: head - number >= depth, head };
+  if (block?.hash !== receipt.blockHash) return { receipt: null, known: true, settled: false, head };
+  return { receipt, known: true, settled: head - number >= depth, head };
 }
 
 /** Whether the account's nonce has passed the transaction's, as deep as everything else must lie. */
