@@ -11,7 +11,14 @@ import { fileURLToPath } from 'node:url';
 import type { Abi } from 'viem';
 
 /** The contracts that are deployed; each gets one file of bindings. */
-const contractNames = ['NodeCertRegistry', 'AIJobManager', 'ProofOfCompute', 'SignedVerdictVerifier', 'ModelRegistry'] as const;
+const contractNames = [
+  'MusterForwarder',
+  'NodeCertRegistry',
+  'AIJobManager',
+  'ProofOfCompute',
+  'SignedVerdictVerifier',
+  'ModelRegistry',
+] as const;
 
 /** Compiler settings. `cancun` is the newest EVM that the embedded chain, anvil and Hardhat all run by default. */
 export const compilerSettings = { evmVersion: 'cancun', optimizer: { enabled: true, runs: 1000 } } as const;

@@ -1,6 +1,6 @@
 /** Senders and the settled head on anvil, whose blocks `anvil_reorg` replaces. */
 import type { Address } from '@muster/protocol';
-import { type Hex, http, keccak256, toHex } from 'viem';
+import { custom, type Hex, http, keccak256, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { confirmationsOf, settledBlock } from '../src/evm/contracts/confirmations.ts';
@@ -37,7 +37,7 @@ const pay = { data: '0x', valueWei: 1n } as const;
 
 function sender(drops: number, afterDrop?: () => Promise<unknown>) {
   const chain = reorganising({
-    request: anvil.request,
+    request: (method, params) => anvil.request(method, params),
     mine,
     mark: () => Promise.resolve(() => replaceNewest(1)),
     drops: () => drops,
@@ -108,10 +108,11 @@ test('a re-organisation deeper than the confirmations is told, from then on each
   expect((await settledBlock(openConnection({ rpcUrl: anvil.url, confirmations: 2 }))).block).toBeGreaterThanOrEqual(block);
 });
 
+/** A connection to a chain that answers everything by `answer`. */
+const elsewhere = (answer: () => Promise<unknown>) => openConnection({ transport: custom({ request: answer }, { retryCount: 0 }) });
+
 test('a client that makes its chain alone needs no confirmations, others five', async () => {
   expect(await confirmationsOf(openConnection({ rpcUrl: anvil.url }))).toBe(0);
-  const elsewhere = (answer: () => Promise<unknown>) =>
-    openConnection({ transport: reorganising({ request: answer, mine, mark: () => Promise.resolve(mine), drops: () => 0 }).transport });
   expect(await confirmationsOf(elsewhere(() => Promise.resolve('Geth/v1.17.0')))).toBe(5);
   const closed = Object.assign(new Error('the method is not available'), { code: -32601 });
   expect(await confirmationsOf(elsewhere(() => Promise.reject(closed)))).toBe(5);

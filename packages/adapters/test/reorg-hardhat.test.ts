@@ -14,7 +14,7 @@ let shaky: ReorganisingChain;
 beforeEach(async () => {
   chain = await startTestChain();
   shaky = reorganising({
-    request: chain.request,
+    request: (method, params) => chain.request(method, params),
     mine: () => chain.mine(),
     mark: async () => {
       const snapshot = await chain.request('evm_snapshot');
