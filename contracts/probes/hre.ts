@@ -40,9 +40,12 @@ export function createHardhatRuntimeEnvironment(...given: Parameters<typeof crea
   const folder = process.env['MUSTER_COVERAGE_FOLDER'];
   if (folder === undefined) throw new Error('not started by contracts/coverage.ts');
   const file = join(folder, `${process.pid}.hits`);
-  return createListeningEnvironment((ids) => {
-    const fresh = ids.filter((id) => !seen.has(id));
-    for (const id of fresh) seen.add(id);
-    if (fresh.length > 0) appendFileSync(file, `${fresh.join('\n')}\n`);
-  }, ...given);
+  return createListeningEnvironment(
+    (ids) => {
+      const fresh = ids.filter((id) => !seen.has(id));
+      for (const id of fresh) seen.add(id);
+      if (fresh.length > 0) appendFileSync(file, `${fresh.join('\n')}\n`);
+    },
+    ...given,
+  );
 }

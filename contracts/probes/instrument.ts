@@ -149,7 +149,10 @@ class Instrumenter {
 
   /** A function that may run probes is no longer pure in the compiler's eyes; what it does stays the same. */
   private madeView(from: number, to: number): void {
-    const at = this.bytes.subarray(from, Math.max(from, to)).toString('latin1').search(/\bpure\b/);
+    const at = this.bytes
+      .subarray(from, Math.max(from, to))
+      .toString('latin1')
+      .search(/\bpure\b/);
     if (at >= 0) this.edits.push({ at: from + at, text: 'view', drop: 4 });
   }
 

@@ -60,8 +60,6 @@ export function percentOf({ covered, total }: { readonly covered: number; readon
 
 /** The table and the list of what is not covered, as text of whole lines. */
 export function describeCoverage(files: readonly FileCoverage[]): string {
-  const cell = (part: { covered: number; total: number }): string =>
-    `${`${percentOf(part)} %`.padStart(8)} ${`${part.covered}/${part.total}`.padStart(9)}`;
   const width = Math.max(5, ...files.map(({ file }) => file.length));
   const row = (name: string, part: Pick<FileCoverage, 'lines' | 'branches'>): string =>
     `${name.padEnd(width)} ${cell(part.lines)} ${cell(part.branches)}\n`;
@@ -69,4 +67,8 @@ export function describeCoverage(files: readonly FileCoverage[]): string {
   const missing = files.flatMap(({ uncovered }) => uncovered.map(({ file, line, what }) => `  ${file}:${line} ${what}\n`));
   const list = missing.length === 0 ? '' : `\nnot covered:\n${missing.join('')}`;
   return head + files.map((file) => row(file.file, file)).join('') + row('total', totalOf(files)) + list;
+}
+
+function cell(part: { readonly covered: number; readonly total: number }): string {
+  return `${`${percentOf(part)} %`.padStart(8)} ${`${part.covered}/${part.total}`.padStart(9)}`;
 }
