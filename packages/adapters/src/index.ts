@@ -2,6 +2,8 @@ export { type ExecutorChoice, executorFromEnvironment, type ExecutorReport, exec
 export { createNativeExecutor, type NativeKernels, nativeKernels } from './compute/native.ts';
 export { createWasmThreadsExecutor } from './compute/wasm-threads.ts';
 export { addressOfKey } from './evm/account.ts';
+export * from './evm/identity/index.ts';
+export { type HardwareFindings, type QuoteFindings, signHardwareAttestation, signQuote, type StatementPlace } from './evm/attestation.ts';
 export { inProcessTransport } from './evm/in-process.ts';
 export {
   type DataFormat,
@@ -21,6 +23,10 @@ export {
   RpcError,
   serveChain,
   type ServeChainOptions,
+  type StorageWord,
+  trainRequestAddress,
+  type TrainRequestConfiguration,
+  trainRequestGenesis,
 } from './evm/embedded/index.ts';
 export { openFolderStore } from './fs/folder-store.ts';
 export { type ClientOptions, connectCoordinator, type CoordinatorClient } from './http/client.ts';

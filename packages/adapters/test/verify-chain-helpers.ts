@@ -4,7 +4,7 @@ import { MusterError, parseAddress, sha256, type NodeId, type Root } from '@must
 import { custom, type Hex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { openEmbeddedChain } from '../src/evm/embedded/index.ts';
-import { canonicalGenesis } from '../src/evm/embedded/embedded-chain.ts';
+import { canonicalGenesis } from '../src/evm/embedded/genesis.ts';
 import { chainRules } from '../src/evm/embedded/machine.ts';
 import type { ChainStore } from '../src/evm/embedded/store.ts';
 import { checkLinks, checkRecord, rebuildRecord } from '../src/evm/verify/verify-chain.ts';

@@ -3,6 +3,7 @@ export * from './canonical.ts';
 export * from './envelope.ts';
 export * from './errors.ts';
 export * from './hash.ts';
+export * from './hyper-parameters.ts';
 export * from './ids.ts';
 export * from './objects.ts';
 export * from './schema.ts';

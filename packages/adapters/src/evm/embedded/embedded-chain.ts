@@ -9,11 +9,12 @@ import type { Common } from '@ethereumjs/common';
 import { KECCAK256_RLP } from '@ethereumjs/util';
 import { MusterError } from '@muster/protocol';
 import type { Clock } from '@muster/ports';
+import { canonicalGenesis, type GenesisAccount, identityOf } from './genesis.ts';
 import { blockOptions, chainRules } from './machine.ts';
 import { createMethods } from './methods.ts';
 import { hexOf } from './params.ts';
 import { internalError, invalidRequest, RpcError } from './rpc-error.ts';
-import { Sequencer, type GenesisAccount } from './sequencer.ts';
+import { Sequencer } from './sequencer.ts';
 import { ChainStore } from './store.ts';
 
 export interface EmbeddedChainOptions {
@@ -89,29 +90,6 @@ export function provider(
     },
     close: () => (closing ??= end()),
   };
-}
-
-/** What the file keeps to tell which chain it holds; `genesis` as `canonicalGenesis` returns it. */
-export const identityOf = (chainId: number, genesis: readonly GenesisAccount[]): string =>
-  JSON.stringify({ chainId, genesis: genesis.map((account) => [account.address, account.balanceWei.toString(), account.code ?? '']) });
-
-/** Accounts checked, addresses in lower case. Throws FIELD_INVALID. */
-export function canonicalGenesis(accounts: readonly GenesisAccount[]): GenesisAccount[] {
-  const seen = new Set<string>();
-  return accounts.map((account) => {
-    const address = account.address.toLowerCase();
-    if (!/^0x[0-9a-f]{40}$/.test(address))
-      throw new MusterError('FIELD_INVALID', `genesis address ${address.slice(0, 60)}`, { field: 'address' });
-    if (seen.has(address)) throw new MusterError('FIELD_INVALID', `genesis names ${address} twice`, { field: 'address' });
-    seen.add(address);
-    if (account.balanceWei < 0n || account.balanceWei >= 1n << 256n) {
-      throw new MusterError('FIELD_INVALID', `genesis balance of ${address}`, { field: 'balanceWei' });
-    }
-    if (account.code !== undefined && !/^0x(?:[0-9a-fA-F]{2})+$/.test(account.code)) {
-      throw new MusterError('FIELD_INVALID', `genesis code of ${address}`, { field: 'code' });
-    }
-    return { ...account, address };
-  });
 }
 
 function checkIdentity(store: ChainStore, path: string, identity: string): void {

@@ -1,9 +1,9 @@
 /**
- * What the store keeps of a finished block: its transactions with their results, and its logs.
+ * What the store keeps of a finished block: itself, its transactions with their results, and its logs.
  */
 import type { Block } from '@ethereumjs/block';
 import type { Executed } from './machine.ts';
-import type { StoredLog, StoredTransaction } from './store.ts';
+import type { StoredBlock, StoredLog, StoredTransaction } from './store.ts';
 
 /** Rows for `executed`, the transactions of `block` in order; logs are numbered through the block. */
 export function recordsOf(block: Block, executed: readonly Executed[]): { transactions: StoredTransaction[]; logs: StoredLog[] } {
@@ -31,3 +31,11 @@ export function recordsOf(block: Block, executed: readonly Executed[]): { transa
   }
   return { transactions, logs };
 }
+
+/** The row of a finished block. */
+export const storedBlock = (block: Block): StoredBlock => ({
+  number: Number(block.header.number),
+  hash: block.hash(),
+  timestamp: Number(block.header.timestamp),
+  rlp: block.serialize(),
+});

@@ -9,26 +9,19 @@
 import { createBlockFromRLP, type Block } from '@ethereumjs/block';
 import type { Common } from '@ethereumjs/common';
 import type { TypedTransaction } from '@ethereumjs/tx';
-import { Account, Address, createAccount } from '@ethereumjs/util';
+import { Account } from '@ethereumjs/util';
+import { type GenesisAccount, writeGenesis } from './genesis.ts';
 import { blockEnvironment, blockOptions, BLOCK_GAS_LIMIT, createMachine, openHeader, readAccount, runNext, sealBlock } from './machine.ts';
 import type { Executed, Machine } from './machine.ts';
 import { hexOf } from './params.ts';
 import { keptFor, Pool, type Waiting } from './pool.ts';
-import { recordsOf } from './records.ts';
+import { recordsOf, storedBlock } from './records.ts';
 import { refused } from './rpc-error.ts';
-import type { ChainStore, StoredBlock } from './store.ts';
+import type { ChainStore } from './store.ts';
 import { checkAffordable, decodeTransaction, translateRefusal } from './transaction-rules.ts';
 
 export const MAX_BLOCK_TRANSACTIONS = 50;
 const POOL_LIMITS = { ready: 1000, heldPerAccount: 64, held: 512 };
-
-export interface GenesisAccount {
-  /** 20 bytes, 0x-hex. */
-  readonly address: string;
-  readonly balanceWei: bigint;
-  /** Contract code that stands there from the start, 0x-hex. */
-  readonly code?: string;
-}
 
 export interface SequencerOptions {
   readonly store: ChainStore;
@@ -279,36 +272,3 @@ export class Sequencer {
 const nobodyAsks = (): void => undefined;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-/** The row of a finished block. */
-export const storedBlock = (block: Block): StoredBlock => ({
-  number: Number(block.header.number),
-  hash: block.hash(),
-  timestamp: Number(block.header.timestamp),
-  rlp: block.serialize(),
-});
-
-/** Writes the block that holds the genesis accounts; `timestamp` in seconds since 1970. */
-export async function writeGenesis(
-  store: ChainStore,
-  common: Common,
-  accounts: readonly GenesisAccount[],
-  timestamp: number,
-): Promise<Block> {
-  const { state, nodes } = await createMachine(common, store.node, null, () => null);
-  for (const { address, balanceWei, code } of accounts) {
-    const place = new Address(Buffer.from(address.slice(2), 'hex'));
-    await state.putAccount(place, createAccount({ balance: balanceWei }));
-    if (code !== undefined) await state.putCode(place, Buffer.from(code.slice(2), 'hex'));
-  }
-  const stateRoot = await state.getStateRoot();
-  const block = await sealBlock(openHeader(null, timestamp, new Uint8Array(32)), [], stateRoot, common);
-  store.append({
-    block: storedBlock(block),
-    transactions: [],
-    logs: [],
-    nodes: nodes.takeReachable(stateRoot),
-    released: [],
-  });
-  return block;
-}

@@ -7,11 +7,12 @@
 import { createBlockFromRLP, type Block } from '@ethereumjs/block';
 import type { Common } from '@ethereumjs/common';
 import type { TypedTransaction } from '@ethereumjs/tx';
+import { type GenesisAccount, writeGenesis } from '../embedded/genesis.ts';
 import { blockEnvironment, blockOptions, createMachine, openHeader, runNext, sealBlock } from '../embedded/machine.ts';
 import type { Executed, Machine } from '../embedded/machine.ts';
 import { hexOf } from '../embedded/params.ts';
-import { recordsOf } from '../embedded/records.ts';
-import { MAX_BLOCK_TRANSACTIONS, storedBlock, writeGenesis, type GenesisAccount } from '../embedded/sequencer.ts';
+import { recordsOf, storedBlock } from '../embedded/records.ts';
+import { MAX_BLOCK_TRANSACTIONS } from '../embedded/sequencer.ts';
 import type { ChainStore } from '../embedded/store.ts';
 import { decodeTransaction } from '../embedded/transaction-rules.ts';
 import { fault, messageOf } from './fault.ts';

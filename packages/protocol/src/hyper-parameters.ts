@@ -1,0 +1,130 @@
+/**
+ * The hyper-parameters of a TRAIN_REQUEST and their one encoding, and what the request's parts hash to (docs/spec/26-train-request.md).
+ *
+ * Twin of the contract library HyperParameters: 16 ABI words, so that a contract can build and check them. Not a job's whole
+ * specification: that is content-addressed, written by the coordinator, and says more.
+ */
+import { abiEncodeWords, keccakOfWords } from './abi.ts';
+import { MusterError } from './errors.ts';
+import { keccak256 } from './hash.ts';
+import { bytesToHex, hexToBytes, type Root } from './ids.ts';
+import { fieldError, type Infer, integer, literal, oneOf, type Schema, struct } from './schema.ts';
+
+/** Each list in the order of its codes in the contract. */
+export const requestOptimizers = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw'] as const;
+export const requestStrategies = ['fedavg'] as const;
+export const requestJobKinds = ['federated', 'data-parallel', 'single-node'] as const;
+export const requestSettlements = ['direct', 'batched'] as const;
+export const requestRewardModels = ['per-round', 'per-batch', 'per-gradient-update', 'per-accuracy-gain'] as const;
+
+const uint32 = 0xffff_ffff;
+const maxUint64 = 2n ** 64n - 1n;
+
+const uint64: Schema<bigint> = (value, path) => {
+  if (typeof value !== 'bigint' || value < 0n || value > maxUint64) throw fieldError(path, 'a bigint below 2^64', value);
+  return value;
+};
+
+/**
+ * Reads hyper-parameters; FIELD_INVALID names the field. `learningRate` in 1e-9 (1_000_000 is 0.001, at most 10), `roundTimeout` in seconds
+ * (at most 30 days), `gpuSecondsPerTask` 0 where rewards do not ask.
+ */
+export const hyperParametersSchema = struct({
+  version: literal(1),
+  tasks: integer(1, uint32),
+  redundancy: integer(1, 64),
+  localSteps: integer(1, uint32),
+  batchSize: integer(1, uint32),
+  learningRate: integer(1, 10_000_000_000),
+  optimizer: oneOf(...requestOptimizers),
+  strategy: oneOf(...requestStrategies),
+  jobKind: oneOf(...requestJobKinds),
+  settlement: oneOf(...requestSettlements),
+  rewardModel: oneOf(...requestRewardModels),
+  gpuSecondsPerTask: integer(0, uint32),
+  bonusBasisPoints: integer(0, 10_000),
+  targetGainBasisPoints: integer(0, 10_000),
+  roundTimeout: integer(1, 30 * 24 * 3600),
+  seed: uint64,
+});
+export type HyperParameters = Infer<typeof hyperParametersSchema>;
+
+/** Codes of the fields that are words of a list. */
+const codes = {
+  optimizer: requestOptimizers,
+  strategy: requestStrategies,
+  jobKind: requestJobKinds,
+  settlement: requestSettlements,
+  rewardModel: requestRewardModels,
+} as const;
+
+/** Fields in the order of their words. */
+const order = [
+  'version',
+  'tasks',
+  'redundancy',
+  'localSteps',
+  'batchSize',
+  'learningRate',
+  'optimizer',
+  'strategy',
+  'jobKind',
+  'settlement',
+  'rewardModel',
+  'gpuSecondsPerTask',
+  'bonusBasisPoints',
+  'targetGainBasisPoints',
+  'roundTimeout',
+  'seed',
+] as const satisfies readonly (keyof HyperParameters)[];
+
+const ENCODED_BYTES = 32 * order.length;
+
+/** `abi.encode(TrainingParameters)`, 512 bytes. Throws FIELD_INVALID for what the contract would refuse. */
+export function encodeHyperParameters(parameters: HyperParameters): `0x${string}` {
+  const checked = hyperParametersSchema(parameters, 'hyperParameters');
+  const words = order.map((field) => {
+    const value = checked[field];
+    return isCoded(field) ? (codes[field] as readonly unknown[]).indexOf(value) : (value as number | bigint);
+  });
+  return bytesToHex(abiEncodeWords(words));
+}
+
+/** The parameters in `encoded`. Throws FIELD_INVALID for everything that is not exactly such an encoding. */
+export function decodeHyperParameters(encoded: `0x${string}`): HyperParameters {
+  const limit = 2 + 2 * ENCODED_BYTES;
+  if (encoded.length !== limit || !/^0x[0-9a-fA-F]*$/.test(encoded)) {
+    throw new MusterError('FIELD_INVALID', `hyperParameters: expected ${ENCODED_BYTES} bytes of 0x-hex`, { field: 'hyperParameters' });
+  }
+  const found = order.map((field, index) => {
+    const word = BigInt(`0x${encoded.slice(2 + 64 * index, 66 + 64 * index)}`);
+    if (field === 'seed') return [field, word];
+    // Larger than any bound stays larger than any bound.
+    const value = word > BigInt(Number.MAX_SAFE_INTEGER) ? Infinity : Number(word);
+    return [field, isCoded(field) ? (codes[field][value] ?? String(word)) : value];
+  });
+  return hyperParametersSchema(Object.fromEntries(found), 'hyperParameters');
+}
+
+function isCoded(field: string): field is keyof typeof codes {
+  return field in codes;
+}
+
+/** The five parameters of a TRAIN_REQUEST. */
+export interface TrainingRequest {
+  /** Id of the model to begin with, in the model registry. */
+  readonly baseModel: Root;
+  /** Content id of the dataset's manifest. */
+  readonly dataset: Root;
+  readonly totalRounds: number;
+  readonly minParticipants: number;
+  /** As `encodeHyperParameters` gives them. */
+  readonly hyperParameters: `0x${string}`;
+}
+
+/** What was asked for, as one word; the job's id follows from it. */
+export function requestDigest(request: TrainingRequest): Root {
+  const { baseModel, dataset, totalRounds, minParticipants, hyperParameters } = request;
+  const parametersHash = bytesToHex(keccak256(hexToBytes(hyperParameters)));
+  return keccakOfWords([baseModel, dataset, totalRounds, minParticipants, parametersHash]);
+}
