@@ -14,7 +14,7 @@ import {Counters, Metrics, Outcome} from "../types/ReputationTypes.sol";
 /// and has no more bandwidth and lineage. Then Σ weight(sᵢ, i) ≤ weight(s):
 /// - a ratio is at most aᵢ ÷ (aᵢ(1 + failures ÷ a) + SMOOTHING), which grows with aᵢ, and aᵢ ≤ a;
 /// - offences ÷ work of a part is at least that of the whole, and so is the penalty;
-/// - all other terms are no better by assumption, every floor and ceiling keeps the order, so no part scores above the whole;
+/// - a part without work scores 0, and all other terms are no better by assumption, every floor and ceiling keeps the order, so no part scores above the whole;
 /// - Σ sᵢ · scoreᵢ ≤ s · score, and the floor of each weight only takes away.
 /// A penalty per offence that does not look at the work would break this: ten parts with one offence each would lose less than one node
 /// with ten. So would a newcomer's bonus in the ratios, and a metric that rejected work raises.
@@ -114,8 +114,9 @@ library Reputation {
         });
     }
 
-    /// The score on `day`, decay included: 0 to MAX_SCORE.
+    /// The score on `day`, decay included: 0 to MAX_SCORE, and 0 without an accepted task.
     function score(Counters memory node, uint256 day) internal pure returns (uint32) {
+        if (node.accepted == 0) return 0;
         Metrics memory metric = metrics(node, day);
         uint256 sum = UPTIME_WEIGHT * metric.uptime + PROOF_WEIGHT * metric.proofSuccess + BANDWIDTH_WEIGHT * metric.bandwidth
             + LINEAGE_WEIGHT * metric.lineage + SLASH_FREE_WEIGHT * metric.slashFree + COMPLETION_WEIGHT * metric.completion;

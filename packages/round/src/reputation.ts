@@ -134,6 +134,7 @@ export function reputationMetrics(counters: ReputationCounters, day: number): Re
 
 /** The score on `day`, 0 to 1 000 000, decay included: one product and one floor. 0 without an accepted task. */
 export function reputationScore(counters: ReputationCounters, day: number): number {
+  if (counters.accepted === 0) return 0;
   const metric = reputationMetrics(counters, day);
   const sum =
     30 * metric.uptime +
