@@ -29,6 +29,10 @@ export function compiled(name: string): CompiledContract {
   return found;
 }
 
+/** The errors of all contracts: one call may revert in another contract than the one called. */
+const knownErrors = (): Abi =>
+  [...(sources?.values() ?? []), ...(helpers?.values() ?? [])].flatMap(({ abi }) => abi.filter((entry) => entry.type === 'error'));
+
 /** An event, with its arguments. */
 export type Told = { readonly event: string } & Record<string, unknown>;
 
@@ -90,7 +94,7 @@ export function handleAt(chain: TestChain, address: Address, abi: Abi): Handle {
         const data: Hex | null = revertDataOf(error);
         if (data === null) throw error;
         if (data === '0x') return 'reverted without a reason';
-        const { errorName, args: values = [] } = decodeErrorResult({ abi, data });
+        const { errorName, args: values = [] } = decodeErrorResult({ abi: [...abi, ...knownErrors()], data });
         return [errorName, ...values];
       }
       throw new Error(`${functionName} was not refused`);
