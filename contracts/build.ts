@@ -18,6 +18,8 @@ const contractNames = [
   'ProofOfCompute',
   'SignedVerdictVerifier',
   'ModelRegistry',
+  'ArthaDIDRegistry',
+  'DataConsent',
 ] as const;
 
 /** Compiler settings. `cancun` is the newest EVM that the embedded chain, anvil and Hardhat all run by default. */

@@ -5,3 +5,5 @@ export { aiJobManagerAbi, aiJobManagerBytecode } from './aiJobManager.ts';
 export { proofOfComputeAbi, proofOfComputeBytecode } from './proofOfCompute.ts';
 export { signedVerdictVerifierAbi, signedVerdictVerifierBytecode } from './signedVerdictVerifier.ts';
 export { modelRegistryAbi, modelRegistryBytecode } from './modelRegistry.ts';
+export { arthaDIDRegistryAbi, arthaDIDRegistryBytecode } from './arthaDIDRegistry.ts';
+export { dataConsentAbi, dataConsentBytecode } from './dataConsent.ts';
