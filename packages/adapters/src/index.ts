@@ -49,8 +49,17 @@ export { installFastSha256, nodeSha256, systemClock, systemEntropy } from './nod
 export { openEventLog } from './sqlite/event-log.ts';
 export { openNonceStore } from './sqlite/nonce-store.ts';
 export { type NodeCaps, packCapabilities, unpackCapabilities } from './evm/contracts/capabilities.ts';
-export { verifyDeployment } from './evm/contracts/deployment.ts';
+export { type CodeReport, verifyCode, verifyDeployment } from './evm/contracts/deployment.ts';
 export { connectAccount, type ConnectAccountOptions, connectChain, type ConnectChainOptions } from './evm/contracts/chain.ts';
 export type { ChainEndpoint, ConnectionOptions } from './evm/contracts/connection.ts';
-export { deployContracts, type DeployOptions } from './evm/contracts/deploy.ts';
+export { type AddressBook, readAddressBook, writeAddressBook } from './evm/contracts/address-book.ts';
+export { contractNames, type ContractName, type DeploymentSettings, planContracts } from './evm/contracts/catalogue.ts';
+export {
+  deployContracts,
+  deployToFolder,
+  type DeploymentPlan,
+  type DeploymentProgress,
+  type DeployOptions,
+  estimateDeployment,
+} from './evm/contracts/deploy.ts';
 export { type ChainReport, openVerifiedChain, type VerifiedChain, type VerifyChainOptions, verifyChainFile } from './evm/verify/index.ts';

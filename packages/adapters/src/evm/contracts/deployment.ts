@@ -1,51 +1,26 @@
 /**
- * Whether the contracts at a network's addresses are the ones of this repository, by the transactions that created them.
+ * Whether the contracts at a network's addresses are the ones of this repository, wired to one another: by the transactions that created
+ * them, on a chain that can be read from its first block; or by the code that stands there, through any endpoint.
  *
- * An audit trusts the events of these addresses, so it must know whose code emitted them. Public chains are not searched from their
- * first block in reasonable time; this is for the embedded one.
+ * An audit trusts the events of these addresses, so it must know whose code emitted them.
  */
 import type { ChainInfo } from '@muster/ports';
 import { type Address, MusterError } from '@muster/protocol';
-import { type Abi, decodeDeployData, getContractAddress, type Hex } from 'viem';
-import {
-  aiJobManagerAbi,
-  aiJobManagerBytecode,
-  modelRegistryAbi,
-  modelRegistryBytecode,
-  nodeCertRegistryAbi,
-  nodeCertRegistryBytecode,
-  proofOfComputeAbi,
-  proofOfComputeBytecode,
-  signedVerdictVerifierAbi,
-  signedVerdictVerifierBytecode,
-} from '../generated/index.ts';
+import { decodeDeployData, getContractAddress, type Hex, keccak256 } from 'viem';
+import { argumentProblem, type ContractName, contractNames, type DeploymentSettings, entryOf } from './catalogue.ts';
 import { ask, type ChainEndpoint, openConnection } from './connection.ts';
 import { lowerAddress } from './events.ts';
-
-type ContractName = keyof ChainInfo['contracts'];
-
-/** Code of each contract, and which contracts its constructor must have been given, by position. */
-const expected: Readonly<
-  Record<ContractName, { readonly abi: Abi; readonly bytecode: Hex; readonly given: Readonly<Record<number, ContractName>> }>
-> = {
-  nodeCertRegistry: { abi: nodeCertRegistryAbi, bytecode: nodeCertRegistryBytecode, given: { 1: 'proofOfCompute', 2: 'jobManager' } },
-  jobManager: { abi: aiJobManagerAbi, bytecode: aiJobManagerBytecode, given: { 0: 'nodeCertRegistry', 1: 'proofOfCompute' } },
-  faultVerifier: { abi: signedVerdictVerifierAbi, bytecode: signedVerdictVerifierBytecode, given: { 0: 'jobManager' } },
-  proofOfCompute: {
-    abi: proofOfComputeAbi,
-    bytecode: proofOfComputeBytecode,
-    given: { 0: 'nodeCertRegistry', 1: 'jobManager', 2: 'faultVerifier' },
-  },
-  modelRegistry: { abi: modelRegistryAbi, bytecode: modelRegistryBytecode, given: { 0: 'jobManager' } },
-};
+import { expectedCode } from './expected-code.ts';
 
 /**
  * Returns when every contract in `info` was created with this repository's code and wired to the others. Throws AUDIT_FAILED with the
  * details `{object, problem}` naming the first contract that was not; CHAIN_UNREACHABLE.
+ *
+ * Public chains are not searched from their first block in reasonable time: see `verifyCode`.
  */
 export async function verifyDeployment(endpoint: ChainEndpoint, info: ChainInfo): Promise<void> {
   const { client } = openConnection(endpoint);
-  const missing = new Map<string, ContractName>(Object.entries(info.contracts).map(([name, address]) => [address, name as ContractName]));
+  const missing = new Map<string, ContractName>(contractNames.map((name) => [info.contracts[name], name]));
   const head = await ask('deployment', () => client.getBlockNumber({ cacheTime: 0 }));
   for (let number = 0n; number <= head && missing.size > 0; number++) {
     const block = await ask('deployment', () => client.getBlock({ blockNumber: number, includeTransactions: true }));
@@ -62,14 +37,11 @@ export async function verifyDeployment(endpoint: ChainEndpoint, info: ChainInfo)
 }
 
 function checkCreation(name: ContractName, address: Address, input: Hex, info: ChainInfo): void {
-  const { abi, bytecode, given } = expected[name];
+  const { abi, bytecode, constructor } = entryOf(name);
   if (!input.startsWith(bytecode)) throw foreign(name, address, 'it was created with other code than this repository’s');
   const { args } = decodeDeployData({ abi, bytecode, data: input });
-  for (const [position, other] of Object.entries(given)) {
-    const found = String(args[Number(position)]).toLowerCase();
-    if (found !== info.contracts[other])
-      throw foreign(name, address, `it works with ${found} as ${other} instead of ${info.contracts[other]}`);
-  }
+  const problem = argumentProblem(constructor, args ?? [], info.contracts, null);
+  if (problem !== null) throw foreign(name, address, problem);
 }
 
 function foreign(name: ContractName, address: Address, problem: string): MusterError {
@@ -77,4 +49,42 @@ function foreign(name: ContractName, address: Address, problem: string): MusterE
     object: `contract ${address}`,
     problem: `${name}: ${problem}`,
   });
+}
+
+/** What stands at one contract's address. */
+export interface CodeReport {
+  readonly name: ContractName;
+  readonly address: Address;
+  /** keccak256 of the runtime code found; null where there is none. */
+  readonly codeHash: Hex | null;
+  /** Null where the code is exactly what this repository's contract leaves, immutables included. */
+  readonly problem: string | null;
+}
+
+/**
+ * Compares the code at every address with what this repository's contract would have left there, wired as `info` says and made with
+ * `settings`. Settings that a contract keeps in its storage do not show in its code. Throws CHAIN_UNREACHABLE.
+ */
+export async function verifyCode(endpoint: ChainEndpoint, info: ChainInfo, settings: DeploymentSettings): Promise<CodeReport[]> {
+  const { client } = openConnection(endpoint);
+  return await Promise.all(
+    contractNames.map(async (name) => {
+      const address = info.contracts[name];
+      const code = await ask('code', () => client.request({ method: 'eth_getCode', params: [address, 'latest'] }));
+      if (code === '0x') return { name, address, codeHash: null, problem: 'there is no code' };
+      const expected = await expectedCode(name, info, settings);
+      return { name, address, codeHash: keccak256(code), problem: codeProblem(code, expected) };
+    }),
+  );
+}
+
+function codeProblem(code: Hex, expected: Hex): string | null {
+  if (code.toLowerCase() === expected) return null;
+  if (code.length !== expected.length) {
+    return `${code.length / 2 - 1} bytes of code, where this repository's contract has ${expected.length / 2 - 1}`;
+  }
+  let index = 2;
+  while (code.charAt(index).toLowerCase() === expected.charAt(index)) index++;
+  const start = Math.floor((index - 2) / 2);
+  return `its code differs at byte ${start}: other code, or wired to other contracts`;
 }

@@ -2,17 +2,32 @@
  * From what a node or a contract answers to a MusterError: CHAIN_REVERTED with the contract's error, or CHAIN_UNREACHABLE.
  */
 import { type ErrorDetails, MusterError } from '@muster/protocol';
-import { type AbiParameter, decodeErrorResult, type Hex } from 'viem';
-import { aiJobManagerAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi, signedVerdictVerifierAbi } from '../generated/index.ts';
+import { type Abi, type AbiParameter, decodeErrorResult, type Hex, toFunctionSelector } from 'viem';
+import { arthaDIDRegistryAbi, dataConsentAbi, musterForwarderAbi } from '../generated/index.ts';
+import { catalogue } from './catalogue.ts';
 
-/** The custom errors of all contracts: one call may revert in another contract than the one called. */
-const errorAbi = [
-  ...nodeCertRegistryAbi,
-  ...aiJobManagerAbi,
-  ...proofOfComputeAbi,
-  ...signedVerdictVerifierAbi,
-  ...modelRegistryAbi,
-].filter((entry) => entry.type === 'error');
+type AbiError = Extract<Abi[number], { readonly type: 'error' }>;
+
+const errorAbi: Abi = [
+  ...musterForwarderAbi,
+  ...arthaDIDRegistryAbi,
+  ...dataConsentAbi,
+  ...Object.values(catalogue).flatMap(({ abi }) => [...abi]),
+];
+
+/** The custom errors of all contracts by selector: one call may revert in another contract than the one called. */
+const errorsBySelector = new Map<string, AbiError>(
+  errorAbi.filter((entry) => entry.type === 'error').map((entry) => [toFunctionSelector(errorSignature(entry)), entry]),
+);
+
+function errorSignature({ name, inputs }: AbiError): string {
+  return `${name}(${inputs.map(typeOf).join(',')})`;
+}
+
+function typeOf(parameter: AbiParameter): string {
+  if (!parameter.type.startsWith('tuple') || !('components' in parameter)) return parameter.type;
+  return `(${parameter.components.map(typeOf).join(',')})${parameter.type.slice('tuple'.length)}`;
+}
 
 /** CHAIN_REVERTED for revert bytes; `details.error` is the custom error's name, `Error`, `Panic`, or `Unknown` for none of these. */
 export function revertError(action: string, data: Hex, cause?: unknown): MusterError {
@@ -28,7 +43,8 @@ export function revertError(action: string, data: Hex, cause?: unknown): MusterE
 
 function decodeRevert(data: Hex): ErrorDetails & { readonly error: string } {
   try {
-    const decoded = decodeErrorResult({ abi: errorAbi, data });
+    const known = errorsBySelector.get(data.slice(0, 10));
+    const decoded = decodeErrorResult({ abi: known === undefined ? [] : [known], data });
     const inputs: readonly AbiParameter[] = 'inputs' in decoded.abiItem ? decoded.abiItem.inputs : [];
     const values: readonly unknown[] = decoded.args ?? [];
     const facts = inputs.map((input, index) => [input.name ?? `argument${index}`, plain(values[index])] as const);
