@@ -1,5 +1,6 @@
 export * from './aggregate.ts';
 export * from './assign.ts';
+export * from './batch.ts';
 export * from './digest-interval.ts';
 export * from './duties.ts';
 export * from './evaluate.ts';
