@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { accountOf, deploy, type Handle, relayedBy } from './handles.ts';
 import { rootOf, startTestChain, type TestChain } from './harness.ts';
@@ -110,7 +110,7 @@ test('a gift through the job manager does not count as streamed', async () => {
 
 test('sponsoring again from within a sponsorship spends nothing twice', async () => {
   const hostile = await deploy(chain, 4, 'HostileJobs', []);
-  const pool = await newPool(reward, shareBasisPoints, hostile.address, hostile.address as `0x${string}`);
+  const pool = await newPool(reward, shareBasisPoints, hostile.address, hostile.address);
   await hostile.call(4, 'target', [pool.address]);
   await pool.transfer(5, 1_000_000n);
   const available = (await pool.read('accrued')) as bigint;

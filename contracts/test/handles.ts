@@ -119,9 +119,9 @@ export async function relayedBy(
   const signer = privateKeyToAccount(chain.keyOf(actor));
   const data = encodeFunctionData({ abi: target.abi, functionName, args });
   const nonce = (await forwarder.read('nonces', [signer.address])) as bigint;
-  const request = { from: signer.address, to: target.address as Hex, value: valueWei, gas: 1_000_000n, deadline: 2 ** 47, data };
+  const request = { from: signer.address, to: target.address, value: valueWei, gas: 1_000_000n, deadline: 2 ** 47, data };
   const signature = await signer.signTypedData({
-    domain: { name: 'Muster', version: '1', chainId: chain.info.chainId, verifyingContract: forwarder.address as Hex },
+    domain: { name: 'Muster', version: '1', chainId: chain.info.chainId, verifyingContract: forwarder.address },
     types: {
       ForwardRequest: [
         { name: 'from', type: 'address' },

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { createPublicClient, toHex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -166,11 +166,12 @@ test('contract and core count the same in random histories and score them the sa
   );
 }, 120_000);
 
+const wide = (bits: number) =>
+  fc
+    .oneof(fc.integer({ min: 0, max: 50 }), fc.nat(5_000), fc.integer({ min: 0, max: 2 ** bits - 1 }))
+    .map((value) => Math.min(value, 2 ** bits - 1));
+
 test('contract and core agree on random counters and weights', async () => {
-  const wide = (bits: number) =>
-    fc
-      .oneof(fc.integer({ min: 0, max: 50 }), fc.nat(5_000), fc.integer({ min: 0, max: 2 ** bits - 1 }))
-      .map((value) => Math.min(value, 2 ** bits - 1));
   const any: fc.Arbitrary<ReputationCounters> = fc.record({
     accepted: fc.oneof(
       wide(31),

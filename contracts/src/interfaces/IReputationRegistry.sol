@@ -8,6 +8,7 @@ import {Counters, Metrics, Outcome} from "../types/ReputationTypes.sol";
 interface IReputationRegistry {
     event OutcomeRecorded(bytes32 indexed node, Outcome outcome, uint32 count);
     event TasksRecorded(Outcome outcome, bytes32[] nodes);
+    /// `basisPoints` as reported, before it is cut to 10 000.
     event BandwidthRecorded(bytes32 indexed node, uint16 basisPoints);
 
     error NotReputationWriter(address caller);

@@ -14,7 +14,8 @@ import {Counters, Metrics, Outcome} from "../types/ReputationTypes.sol";
 /// and has no more bandwidth and lineage. Then Σ weight(sᵢ, i) ≤ weight(s):
 /// - a ratio is at most aᵢ ÷ (aᵢ(1 + failures ÷ a) + SMOOTHING), which grows with aᵢ, and aᵢ ≤ a;
 /// - offences ÷ work of a part is at least that of the whole, and so is the penalty;
-/// - a part without work scores 0, and all other terms are no better by assumption, every floor and ceiling keeps the order, so no part scores above the whole;
+/// - a part without work scores 0, and all other terms are no better by assumption; every floor and ceiling keeps the order, so no
+///   part scores above the whole;
 /// - Σ sᵢ · scoreᵢ ≤ s · score, and the floor of each weight only takes away.
 /// A penalty per offence that does not look at the work would break this: ten parts with one offence each would lose less than one node
 /// with ten. So would a newcomer's bonus in the ratios, and a metric that rejected work raises.

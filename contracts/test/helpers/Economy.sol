@@ -5,6 +5,8 @@ import {Credits} from "../../src/Credits.sol";
 import {EmissionPool} from "../../src/EmissionPool.sol";
 import {IInsuranceFund} from "../../src/interfaces/IInsuranceFund.sol";
 
+error NotSent();
+
 /// A job manager reduced to what the emission pool sees of it: sponsored budgets, and refunds that wait as credit.
 contract SponsoredJobs is Credits {
     mapping(bytes32 jobId => uint256) public budgets;
@@ -19,7 +21,7 @@ contract SponsoredJobs is Credits {
         budgets[jobId] = 0;
         credits[sponsor] += refundWei;
         (bool sent,) = address(0xdEaD).call{value: budget - refundWei}("");
-        require(sent);
+        if (!sent) revert NotSent();
     }
 }
 
@@ -45,7 +47,7 @@ contract HostileJobs {
 
     function withdraw() external {
         (bool sent,) = address(pool).call{value: address(this).balance}("");
-        require(sent);
+        if (!sent) revert NotSent();
     }
 }
 
