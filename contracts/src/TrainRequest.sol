@@ -5,7 +5,7 @@ import {ERC2771Context} from "@openzeppelin/contracts/metatx/ERC2771Context.sol"
 import {ITrainRequest} from "./interfaces/ITrainRequest.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {HyperParameters} from "./libraries/HyperParameters.sol";
-import {IRequestDesk, JobTerms, RewardTerms} from "./types/PendingJobTypes.sol";
+import {IRequestDesk, JobTerms} from "./types/PendingJobTypes.sol";
 import {TrainingParameters} from "./types/RequestTypes.sol";
 
 /// The door through which trainings are requested. See ITrainRequest. Holds no money.
@@ -91,15 +91,6 @@ contract TrainRequest is ITrainRequest, ERC2771Context {
         view
         returns (JobTerms memory)
     {
-        RewardTerms memory reward = RewardTerms({
-            model: parameters.rewardModel,
-            scoreTotal: 0,
-            gpuSecondsPerTask: parameters.gpuSecondsPerTask,
-            batchSize: parameters.batchSize,
-            stepsPerTask: parameters.localSteps,
-            bonusBasisPoints: parameters.bonusBasisPoints,
-            targetGainBasisPoints: parameters.targetGainBasisPoints
-        });
         return JobTerms({
             specCid: 0,
             modelId: baseModel,
@@ -112,7 +103,7 @@ contract TrainRequest is ITrainRequest, ERC2771Context {
             settlement: parameters.settlement,
             minParticipants: minParticipants,
             roundTimeout: parameters.roundTimeout,
-            reward: reward
+            reward: HyperParameters.rewardTerms(parameters)
         });
     }
 

@@ -24,10 +24,10 @@ enum Strategy {
 /// @param localSteps optimizer steps of one task
 /// @param batchSize records per step
 /// @param learningRate in 1e-9: 1_000_000 is 0.001
-/// @param gpuSecondsPerTask what a task is expected to take, for rewards by the GPU-second
-/// @param bonusBasisPoints most that an accuracy gain adds to a reward
-/// @param targetGainBasisPoints the accuracy gain that earns it
-/// @param roundTimeout seconds until a round that does not end counts as failed
+/// @param gpuSecondsPerTask rewards per batch: compute time of a task; otherwise 0
+/// @param bonusBasisPoints rewards per accuracy gain: the part of the budget kept for the bonus; otherwise 0
+/// @param targetGainBasisPoints rewards per accuracy gain: the gain that earns the bonus; otherwise 0
+/// @param roundTimeout seconds without progress after which the job may be called failed
 /// @param seed where all of the job's randomness begins
 struct TrainingParameters {
     uint16 version;

@@ -25,13 +25,9 @@ const uint64: Schema<bigint> = (value, path) => {
   return value;
 };
 
-/**
- * Reads hyper-parameters; FIELD_INVALID names the field. `learningRate` in 1e-9 (1_000_000 is 0.001, at most 10), `roundTimeout` in seconds
- * (at most 30 days), `gpuSecondsPerTask` 0 where rewards do not ask.
- */
-export const hyperParametersSchema = struct({
+const fields = struct({
   version: literal(1),
-  tasks: integer(1, uint32),
+  tasks: integer(1, 400_000),
   redundancy: integer(1, 64),
   localSteps: integer(1, uint32),
   batchSize: integer(1, uint32),
@@ -44,10 +40,26 @@ export const hyperParametersSchema = struct({
   gpuSecondsPerTask: integer(0, uint32),
   bonusBasisPoints: integer(0, 10_000),
   targetGainBasisPoints: integer(0, 10_000),
-  roundTimeout: integer(1, 30 * 24 * 3600),
+  roundTimeout: integer(60, 30 * 24 * 3600),
   seed: uint64,
 });
-export type HyperParameters = Infer<typeof hyperParametersSchema>;
+export type HyperParameters = Infer<typeof fields>;
+
+/**
+ * Reads hyper-parameters; FIELD_INVALID names the field. `learningRate` in 1e-9 (1_000_000 is 0.001), `roundTimeout` in seconds. What the
+ * reward model does not ask for is 0.
+ */
+export const hyperParametersSchema: Schema<HyperParameters> = (value, path) => {
+  const parameters = fields(value, path);
+  const { rewardModel } = parameters;
+  const asked = {
+    gpuSecondsPerTask: rewardModel === 'per-batch' ? integer(1, uint32) : literal(0),
+    bonusBasisPoints: rewardModel === 'per-accuracy-gain' ? integer(0, 10_000) : literal(0),
+    targetGainBasisPoints: rewardModel === 'per-accuracy-gain' ? integer(1, 10_000) : literal(0),
+  };
+  for (const [field, schema] of Object.entries(asked)) schema(parameters[field as keyof typeof asked], `${path}.${field}`);
+  return parameters;
+};
 
 /** Codes of the fields that are words of a list. */
 const codes = {

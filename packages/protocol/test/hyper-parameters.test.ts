@@ -12,7 +12,6 @@ import {
   requestDigest,
   requestJobKinds,
   requestOptimizers,
-  requestRewardModels,
   requestSettlements,
   requestStrategies,
 } from '@muster/protocol';
@@ -28,19 +27,19 @@ const plain: HyperParameters = {
   strategy: 'fedavg',
   jobKind: 'data-parallel',
   settlement: 'batched',
-  rewardModel: 'per-gradient-update',
-  gpuSecondsPerTask: 7,
+  rewardModel: 'per-accuracy-gain',
+  gpuSecondsPerTask: 0,
   bonusBasisPoints: 500,
   targetGainBasisPoints: 100,
   roundTimeout: 3600,
   seed: 2n ** 64n - 1n,
 };
-const plainWords = [1, 4, 3, 20, 32, 1_000_000, 4, 0, 1, 1, 2, 7, 500, 100, 3600, 2n ** 64n - 1n];
+const plainWords = [1, 4, 3, 20, 32, 1_000_000, 4, 0, 1, 1, 3, 0, 500, 100, 3600, 2n ** 64n - 1n];
 
 /** The first value refused below and above each field, where there is one. */
 const bounds: readonly (readonly [field: keyof HyperParameters, below: number | null, above: bigint])[] = [
   ['version', 0, 2n],
-  ['tasks', 0, 2n ** 32n],
+  ['tasks', 0, 400_001n],
   ['redundancy', 0, 65n],
   ['localSteps', 0, 2n ** 32n],
   ['batchSize', 0, 2n ** 32n],
@@ -50,10 +49,10 @@ const bounds: readonly (readonly [field: keyof HyperParameters, below: number | 
   ['jobKind', null, 3n],
   ['settlement', null, 2n],
   ['rewardModel', null, 4n],
-  ['gpuSecondsPerTask', null, 2n ** 32n],
+  ['gpuSecondsPerTask', null, 1n],
   ['bonusBasisPoints', null, 10_001n],
-  ['targetGainBasisPoints', null, 10_001n],
-  ['roundTimeout', 0, 2_592_001n],
+  ['targetGainBasisPoints', 0, 10_001n],
+  ['roundTimeout', 59, 2_592_001n],
   ['seed', null, 2n ** 64n],
 ];
 
@@ -68,9 +67,18 @@ function refusedField(body: () => unknown): unknown {
 }
 
 const uint32 = fc.integer({ min: 1, max: 0xffff_ffff });
-const anyParameters: fc.Arbitrary<HyperParameters> = fc.record({
-  version: fc.constant(1 as const),
-  tasks: uint32,
+/** What is asked for beside each reward model; everything else is 0. */
+const anyReward = fc.oneof(
+  fc.record({ rewardModel: fc.constantFrom('per-round' as const, 'per-gradient-update' as const) }),
+  fc.record({ rewardModel: fc.constant('per-batch' as const), gpuSecondsPerTask: uint32 }),
+  fc.record({
+    rewardModel: fc.constant('per-accuracy-gain' as const),
+    bonusBasisPoints: fc.integer({ min: 0, max: 10_000 }),
+    targetGainBasisPoints: fc.integer({ min: 1, max: 10_000 }),
+  }),
+);
+const anyRest = fc.record({
+  tasks: fc.integer({ min: 1, max: 400_000 }),
   redundancy: fc.integer({ min: 1, max: 64 }),
   localSteps: uint32,
   batchSize: uint32,
@@ -79,13 +87,13 @@ const anyParameters: fc.Arbitrary<HyperParameters> = fc.record({
   strategy: fc.constantFrom(...requestStrategies),
   jobKind: fc.constantFrom(...requestJobKinds),
   settlement: fc.constantFrom(...requestSettlements),
-  rewardModel: fc.constantFrom(...requestRewardModels),
-  gpuSecondsPerTask: fc.integer({ min: 0, max: 0xffff_ffff }),
-  bonusBasisPoints: fc.integer({ min: 0, max: 10_000 }),
-  targetGainBasisPoints: fc.integer({ min: 0, max: 10_000 }),
-  roundTimeout: fc.integer({ min: 1, max: 2_592_000 }),
+  roundTimeout: fc.integer({ min: 60, max: 2_592_000 }),
   seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
 });
+const noReward = { gpuSecondsPerTask: 0, bonusBasisPoints: 0, targetGainBasisPoints: 0 };
+const anyParameters = fc
+  .tuple(anyRest, anyReward)
+  .map(([rest, reward]): HyperParameters => ({ version: 1, ...rest, ...noReward, ...reward }));
 
 describe('hyper-parameters of a training request', () => {
   it('are sixteen words in the order of the specification', () => {
@@ -122,8 +130,27 @@ describe('hyper-parameters of a training request', () => {
     for (const value of [...(below === null ? [] : [below]), above, 2n ** 64n + 1n, 2n ** 255n]) {
       expect(refusedField(() => decodeHyperParameters(withWord(value)))).toBe(`hyperParameters.${field}`);
     }
-    const largest = field === 'version' ? 1n : above - 1n;
+    const largest = above - 1n;
     expect(encodeHyperParameters(decodeHyperParameters(withWord(largest)))).toBe(withWord(largest));
+  });
+
+  it('are refused where they speak of a reward that the model does not pay, or leave out what it asks for', () => {
+    const gain = { rewardModel: 'per-accuracy-gain', gpuSecondsPerTask: 0, bonusBasisPoints: 500, targetGainBasisPoints: 100 } as const;
+    const batch = { rewardModel: 'per-batch', gpuSecondsPerTask: 9, bonusBasisPoints: 0, targetGainBasisPoints: 0 } as const;
+    for (const [field, reward] of [
+      ['gpuSecondsPerTask', { ...gain, gpuSecondsPerTask: 9 }],
+      ['targetGainBasisPoints', { ...gain, targetGainBasisPoints: 0 }],
+      ['gpuSecondsPerTask', { ...batch, gpuSecondsPerTask: 0 }],
+      ['bonusBasisPoints', { ...batch, bonusBasisPoints: 1 }],
+      ['bonusBasisPoints', { ...gain, rewardModel: 'per-round' }],
+      ['targetGainBasisPoints', { ...gain, rewardModel: 'per-gradient-update', bonusBasisPoints: 0 }],
+    ] as const) {
+      expect(
+        refusedField(() => encodeHyperParameters({ ...plain, ...reward })),
+        field,
+      ).toBe(`hyperParameters.${field}`);
+    }
+    expect(decodeHyperParameters(encodeHyperParameters({ ...plain, ...batch }))).toEqual({ ...plain, ...batch });
   });
 
   it('are refused when they are written out of range', () => {
