@@ -43,7 +43,7 @@ export async function include(
   for (let look = 0; performance.now() - progress < timeoutMs; look++) {
     try {
       const sent = look % LOOKS_BEFORE_RESEND === 0 ? await submit(connection, action, transaction.raw) : 'known';
-      const found = await place(connection, transaction.hash, depth);
+      const found = await placeOf(connection, transaction.hash, depth);
       seen ||= found.known;
       if (found.receipt !== null) {
         inBlock = true;
@@ -56,7 +56,7 @@ export async function include(
       } else if (sent === 'nonce used') {
         // Once more, for an endpoint whose answers come from several machines.
         await pause(4 * pollMs);
-        const again = await place(connection, transaction.hash, depth);
+        const again = await placeOf(connection, transaction.hash, depth);
         if (again.receipt === null && (await nonceGone(connection, action, transaction, depth))) {
           if (seen) throw nonceReplaced(action, transaction);
           return 'superseded';
@@ -81,7 +81,8 @@ export async function include(
   throw unreachable(action, lastFailure);
 }
 
-interface Place {
+/** Where a transaction is, as the endpoint has it now. */
+export interface Place {
   /** Null unless the block that it names is part of the chain. */
   readonly receipt: RpcTransactionReceipt | null;
   /** Whether the endpoint has a receipt, be it of a block that was taken back. */
@@ -90,7 +91,8 @@ interface Place {
   readonly head: number;
 }
 
-async function place(connection: Connection, hash: Hex, depth: number): Promise<Place> {
+/** Where the transaction `hash` is; settled means `depth` blocks deep in the chain as it is now. */
+export async function placeOf(connection: Connection, hash: Hex, depth: number): Promise<Place> {
   const { client } = connection;
   const receipt = await client.request({ method: 'eth_getTransactionReceipt', params: [hash] });
   if (receipt === null || depth === 0) return { receipt, known: receipt !== null, settled: receipt !== null, head: -1 };
