@@ -11,7 +11,8 @@ import {Authorization, Consent, ConsentTerms} from "./types/IdentityTypes.sol";
 /// Consents and the log of accesses under them. See IDataConsent.
 contract DataConsent is IDataConsent, Relayed, SignatureAuthorized {
     bytes32 private constant GRANT_TYPEHASH = keccak256(
-        "Grant(bytes32 datasetCid,bytes32 ownerDid,bytes32 granteeDid,bytes32 purpose,bytes32 permissionKeyCid,uint64 expiresAt,uint256 nonce,uint64 deadline)"
+        "Grant(bytes32 datasetCid,bytes32 ownerDid,bytes32 granteeDid,bytes32 purpose,bytes32 permissionKeyCid,"
+        "uint64 expiresAt,uint256 nonce,uint64 deadline)"
     );
     bytes32 private constant REVOKE_TYPEHASH =
         keccak256("RevokeConsent(bytes32 consentId,uint256 nonce,uint64 deadline)");

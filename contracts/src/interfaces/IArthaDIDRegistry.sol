@@ -4,11 +4,11 @@ pragma solidity ^0.8.30;
 import {Authorization, DIDChange, DIDDocument, KeyPurpose, KeyValidity} from "../types/IdentityTypes.sol";
 
 /// Decentralized identifiers `did:artha:<didHash>`: who controls one, its keys now and before, and where its metadata is.
-/// @dev `didHash = keccak256(abi.encode(authKey, controller))` of the first key and the first owner. Only that account can register it, so
-/// a copied registration is worth nothing; it stays the same whatever is changed later. That the owner holds the private keys is not
-/// checked here: whoever relies on a key asks for a signature by it.
-/// Every call exists in two forms: by the owner itself (or relayed by the forwarder), and `…BySignature`, an EIP-712 order of the owner that
-/// anybody delivers. Orders use the nonces of the account that signs.
+/// @dev `didHash = keccak256(abi.encode(authKey, controller))` of the first key and the first owner. Only that account can register
+/// it, so a copied registration is worth nothing; it stays the same whatever is changed later. That the owner holds the private keys
+/// is not checked here: whoever relies on a key asks for a signature by it.
+/// Every call exists in two forms: by the owner itself (or relayed by the forwarder), and `…BySignature`, an EIP-712 order of the
+/// owner that anybody delivers. Orders use the nonces of the account that signs.
 interface IArthaDIDRegistry {
     /// A DID has a new version, which is `document`. `previousBlock` is the block of the version before, 0 for the first: whoever reads the
     /// history follows it back.
@@ -29,7 +29,8 @@ interface IArthaDIDRegistry {
     /// Registers the caller's DID and returns its hash. Reverts KeyMissing, KeyAlreadyUsed, DIDAlreadyRegistered.
     function createDID(bytes32 authKey, bytes32 encKey, bytes32 metaCid) external returns (bytes32 didHash);
 
-    /// `createDID` by `controller`: CreateDID(address controller,bytes32 authKey,bytes32 encKey,bytes32 metaCid,uint256 nonce,uint64 deadline).
+    /// `createDID` by `controller`:
+    /// CreateDID(address controller,bytes32 authKey,bytes32 encKey,bytes32 metaCid,uint256 nonce,uint64 deadline).
     function createDIDBySignature(
         address controller,
         bytes32 authKey,

@@ -21,7 +21,8 @@ interface IDataConsent {
         uint64 previousBlock
     );
     event ConsentRevoked(bytes32 indexed consentId, bytes32 indexed ownerDid, bytes32 indexed granteeDid);
-    /// Entry `index` of the consent's log; `head` is the log's hash with it. `previousBlock` is the block of the entry before, 0 for the first.
+    /// Entry `index` of the consent's log; `head` is the log's hash with it. `previousBlock` is the block of the entry before, 0 for
+    /// the first.
     event AccessLogged(
         bytes32 indexed consentId,
         bytes32 indexed ownerDid,
@@ -47,7 +48,8 @@ interface IDataConsent {
     /// The owner of `ownerDid` consents. Reverts DatasetMissing, ExpiryPast, DIDNotActive, NotDIDController, ConsentStillLive.
     function grant(ConsentTerms calldata terms) external returns (bytes32 consentId);
 
-    /// Grant(bytes32 datasetCid,bytes32 ownerDid,bytes32 granteeDid,bytes32 purpose,bytes32 permissionKeyCid,uint64 expiresAt,uint256 nonce,uint64 deadline).
+    /// Grant(bytes32 datasetCid,bytes32 ownerDid,bytes32 granteeDid,bytes32 purpose,bytes32 permissionKeyCid,uint64 expiresAt,
+    /// uint256 nonce,uint64 deadline) by the owner.
     function grantBySignature(ConsentTerms calldata terms, Authorization calldata authorization)
         external
         returns (bytes32 consentId);
@@ -67,7 +69,8 @@ interface IDataConsent {
     /// Reverts ConsentUnknown.
     function consentOf(bytes32 consentId) external view returns (Consent memory);
 
-    /// The log's hash and length: from 0, `keccak256(abi.encode(head, consentId, index, accessCid, time))` for each entry, `time` as uint64.
+    /// The log's hash and length: from 0, `keccak256(abi.encode(head, consentId, index, accessCid, time))` for each entry, `index` and
+    /// `time` as uint64.
     function accessLogOf(bytes32 consentId) external view returns (bytes32 head, uint64 count, uint64 lastBlock);
 
     /// Whether a consent of `ownerDid` was live at `time`. Of a time to come: as things stand now.

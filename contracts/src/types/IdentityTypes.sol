@@ -77,7 +77,8 @@ struct Consent {
     bytes32 accessHead;
 }
 
-/// What a grant says. `permissionKeyCid` is the digest of the data key, wrapped for the grantee's encryption key, or 0 where none is needed.
+/// What a grant says. `permissionKeyCid` is the digest of the data key, wrapped for the grantee's encryption key, or 0 where none
+/// is needed.
 struct ConsentTerms {
     bytes32 datasetCid;
     bytes32 ownerDid;

@@ -61,6 +61,13 @@ export class IdentityReader {
     }
   }
 
+  /** All of the DID's versions, newest first; none where there is no DID. Throws as `versions`. */
+  async history(didHash: Root): Promise<DidVersion[]> {
+    const versions: DidVersion[] = [];
+    for await (const version of this.versions(didHash)) versions.push(version);
+    return versions;
+  }
+
   /** Whether `key` was the DID's for `purpose` at `time`, seconds since 1970. */
   keyValidAt(didHash: Root, purpose: KeyValidity['purpose'], key: Root, time: number): Promise<boolean> {
     const args = [didHash, purposes.indexOf(purpose), key, BigInt(time)] as const;
