@@ -6,6 +6,8 @@ import { executorFromEnvironment } from '@muster/adapters';
 import { parseAddress, toMusterError } from '@muster/protocol';
 import { Command, CommanderError } from 'commander';
 import { auditCommand } from './commands/audit.ts';
+import { addChain } from './commands/chain.ts';
+import { addConsent } from './commands/consent.ts';
 import { contextOf, jobArgument } from './commands/context.ts';
 import { dataImport, type DataImportFlags, dataShow } from './commands/data.ts';
 import { demoCommand, type DemoFlags } from './commands/demo.ts';
@@ -21,6 +23,7 @@ import {
   modelShow,
 } from './commands/model.ts';
 import { jobControl, jobList, jobShow, jobSubmit } from './commands/jobs.ts';
+import { addDid } from './commands/did.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addPlan } from './commands/plan.ts';
 import { joinCommand, type JoinFlags, portOf, upCommand, type UpFlags } from './commands/up.ts';
@@ -160,8 +163,11 @@ program
   .description('replay a job from store and chain alone; exit code 0 only if everything agrees')
   .action(async (id: string, _: object, command: Command) => finish(await auditCommand(contextOf(command), jobArgument(id))));
 
+addChain(program, finish);
 addPlan(program, finish);
 addDoctor(program, finish);
+addDid(program, finish);
+addConsent(program);
 
 addProcesses(program.command('run', { hidden: true }).description('one process of a network; started by `up` and `demo`'));
 

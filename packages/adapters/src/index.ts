@@ -51,9 +51,10 @@ export { openNonceStore } from './sqlite/nonce-store.ts';
 export { type NodeCaps, packCapabilities, unpackCapabilities } from './evm/contracts/capabilities.ts';
 export { type CodeReport, verifyCode, verifyDeployment } from './evm/contracts/deployment.ts';
 export { connectAccount, type ConnectAccountOptions, connectChain, type ConnectChainOptions } from './evm/contracts/chain.ts';
-export type { ChainEndpoint, ConnectionOptions } from './evm/contracts/connection.ts';
+export { type ChainEndpoint, chainIdOf, type ConnectionOptions } from './evm/contracts/connection.ts';
+export { type ChainFact, type ChainStatus, readChainStatus } from './evm/contracts/status.ts';
 export { type AddressBook, readAddressBook, writeAddressBook } from './evm/contracts/address-book.ts';
-export { contractNames, type ContractName, type DeploymentSettings, planContracts } from './evm/contracts/catalogue.ts';
+export { contractNames, type ContractName, defaultSettings, type DeploymentSettings, planContracts } from './evm/contracts/catalogue.ts';
 export {
   deployContracts,
   deployToFolder,

@@ -45,6 +45,12 @@ export function openConnection(options: ChainEndpoint & ConnectionOptions): Conn
   };
 }
 
+/** The id of the chain behind an endpoint. Throws CHAIN_UNREACHABLE. */
+export async function chainIdOf(endpoint: ChainEndpoint): Promise<number> {
+  const { client } = openConnection(endpoint);
+  return Number(await ask('connecting', () => client.request({ method: 'eth_chainId' })));
+}
+
 /** The answer of `request`. Throws CHAIN_UNREACHABLE or CHAIN_REVERTED, with `action` in the message. */
 export async function ask<T>(action: string, request: () => Promise<T>): Promise<T> {
   try {

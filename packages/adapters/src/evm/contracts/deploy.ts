@@ -19,7 +19,7 @@ import {
 } from './address-book.ts';
 import { type ContractName, contractNames, creationOf } from './catalogue.ts';
 import { confirmationsOf } from './confirmations.ts';
-import { ask, openConnection } from './connection.ts';
+import { chainIdOf } from './connection.ts';
 import { verifyCode } from './deployment.ts';
 import {
   type DeploymentPlan,
@@ -99,8 +99,7 @@ export async function deployContracts(options: DeployOptions): Promise<ChainInfo
  * CHAIN_REVERTED (`AlreadyDeployed`) where an address book of the chain is there, unless `restart`.
  */
 export async function deployToFolder(folder: string, options: DeployOptions & { readonly restart?: boolean }): Promise<AddressBook> {
-  const { client } = openConnection(options);
-  const chainId = Number(await ask('deploying', () => client.request({ method: 'eth_chainId' })));
+  const chainId = await chainIdOf(options);
   const journal = fileJournal(folder, chainId);
   if (options.restart === true) await journal.clear();
   else if ((await readAddressBook(folder, chainId)) !== null) throw alreadyDeployed(addressBookFile(folder, chainId), chainId);
