@@ -48,7 +48,7 @@ const training = {
     strategy: 'fedavg',
     jobKind: 'federated',
     settlement: 'direct',
-    rewardModel: 'per-round',
+    rewardModel: 'perRound',
     gpuSecondsPerTask: 0,
     bonusBasisPoints: 0,
     targetGainBasisPoints: 0,

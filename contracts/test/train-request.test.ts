@@ -58,9 +58,9 @@ const parameters: HyperParameters = {
   learningRate: 1_000_000,
   optimizer: 'adamw',
   strategy: 'fedavg',
-  jobKind: 'data-parallel',
+  jobKind: 'dataParallel',
   settlement: 'batched',
-  rewardModel: 'per-accuracy-gain',
+  rewardModel: 'perAccuracyGain',
   gpuSecondsPerTask: 0,
   bonusBasisPoints: 500,
   targetGainBasisPoints: 100,
@@ -157,12 +157,12 @@ test('a request for a training tells the terms of payment what its reward model 
     targetGainBasisPoints: 0,
   };
   for (const [changes, reward] of [
-    [{ rewardModel: 'per-round' }, { ...none, model: 0 }],
+    [{ rewardModel: 'perRound' }, { ...none, model: 0 }],
     [
-      { rewardModel: 'per-batch', gpuSecondsPerTask: 9 },
+      { rewardModel: 'perBatch', gpuSecondsPerTask: 9 },
       { ...none, model: 1, gpuSecondsPerTask: 9, batchSize: 64 },
     ],
-    [{ rewardModel: 'per-gradient-update' }, { ...none, model: 2, stepsPerTask: 20 }],
+    [{ rewardModel: 'perGradientUpdate' }, { ...none, model: 2, stepsPerTask: 20 }],
   ] as const) {
     const asked = { ...request, hyperParameters: encodeHyperParameters({ ...base, ...changes }) };
     await send(4, asked);

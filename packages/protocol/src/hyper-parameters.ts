@@ -13,9 +13,9 @@ import { fieldError, type Infer, integer, literal, oneOf, type Schema, struct } 
 /** Each list in the order of its codes in the contract. */
 export const requestOptimizers = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw'] as const;
 export const requestStrategies = ['fedavg'] as const;
-export const requestJobKinds = ['federated', 'data-parallel', 'single-node'] as const;
+export const requestJobKinds = ['federated', 'dataParallel', 'singleNode'] as const;
 export const requestSettlements = ['direct', 'batched'] as const;
-export const requestRewardModels = ['per-round', 'per-batch', 'per-gradient-update', 'per-accuracy-gain'] as const;
+export const requestRewardModels = ['perRound', 'perBatch', 'perGradientUpdate', 'perAccuracyGain'] as const;
 
 const uint32 = 0xffff_ffff;
 const maxUint64 = 2n ** 64n - 1n;
@@ -53,9 +53,9 @@ export const hyperParametersSchema: Schema<HyperParameters> = (value, path) => {
   const parameters = fields(value, path);
   const { rewardModel } = parameters;
   const asked = {
-    gpuSecondsPerTask: rewardModel === 'per-batch' ? integer(1, uint32) : literal(0),
-    bonusBasisPoints: rewardModel === 'per-accuracy-gain' ? integer(0, 10_000) : literal(0),
-    targetGainBasisPoints: rewardModel === 'per-accuracy-gain' ? integer(1, 10_000) : literal(0),
+    gpuSecondsPerTask: rewardModel === 'perBatch' ? integer(1, uint32) : literal(0),
+    bonusBasisPoints: rewardModel === 'perAccuracyGain' ? integer(0, 10_000) : literal(0),
+    targetGainBasisPoints: rewardModel === 'perAccuracyGain' ? integer(1, 10_000) : literal(0),
   };
   for (const [field, schema] of Object.entries(asked)) schema(parameters[field as keyof typeof asked], `${path}.${field}`);
   return parameters;

@@ -25,9 +25,9 @@ const plain: HyperParameters = {
   learningRate: 1_000_000,
   optimizer: 'adamw',
   strategy: 'fedavg',
-  jobKind: 'data-parallel',
+  jobKind: 'dataParallel',
   settlement: 'batched',
-  rewardModel: 'per-accuracy-gain',
+  rewardModel: 'perAccuracyGain',
   gpuSecondsPerTask: 0,
   bonusBasisPoints: 500,
   targetGainBasisPoints: 100,
@@ -69,10 +69,10 @@ function refusedField(body: () => unknown): unknown {
 const uint32 = fc.integer({ min: 1, max: 0xffff_ffff });
 /** What is asked for beside each reward model; everything else is 0. */
 const anyReward = fc.oneof(
-  fc.record({ rewardModel: fc.constantFrom('per-round' as const, 'per-gradient-update' as const) }),
-  fc.record({ rewardModel: fc.constant('per-batch' as const), gpuSecondsPerTask: uint32 }),
+  fc.record({ rewardModel: fc.constantFrom('perRound' as const, 'perGradientUpdate' as const) }),
+  fc.record({ rewardModel: fc.constant('perBatch' as const), gpuSecondsPerTask: uint32 }),
   fc.record({
-    rewardModel: fc.constant('per-accuracy-gain' as const),
+    rewardModel: fc.constant('perAccuracyGain' as const),
     bonusBasisPoints: fc.integer({ min: 0, max: 10_000 }),
     targetGainBasisPoints: fc.integer({ min: 1, max: 10_000 }),
   }),
@@ -135,15 +135,15 @@ describe('hyper-parameters of a training request', () => {
   });
 
   it('are refused where they speak of a reward that the model does not pay, or leave out what it asks for', () => {
-    const gain = { rewardModel: 'per-accuracy-gain', gpuSecondsPerTask: 0, bonusBasisPoints: 500, targetGainBasisPoints: 100 } as const;
-    const batch = { rewardModel: 'per-batch', gpuSecondsPerTask: 9, bonusBasisPoints: 0, targetGainBasisPoints: 0 } as const;
+    const gain = { rewardModel: 'perAccuracyGain', gpuSecondsPerTask: 0, bonusBasisPoints: 500, targetGainBasisPoints: 100 } as const;
+    const batch = { rewardModel: 'perBatch', gpuSecondsPerTask: 9, bonusBasisPoints: 0, targetGainBasisPoints: 0 } as const;
     for (const [field, reward] of [
       ['gpuSecondsPerTask', { ...gain, gpuSecondsPerTask: 9 }],
       ['targetGainBasisPoints', { ...gain, targetGainBasisPoints: 0 }],
       ['gpuSecondsPerTask', { ...batch, gpuSecondsPerTask: 0 }],
       ['bonusBasisPoints', { ...batch, bonusBasisPoints: 1 }],
-      ['bonusBasisPoints', { ...gain, rewardModel: 'per-round' }],
-      ['targetGainBasisPoints', { ...gain, rewardModel: 'per-gradient-update', bonusBasisPoints: 0 }],
+      ['bonusBasisPoints', { ...gain, rewardModel: 'perRound' }],
+      ['targetGainBasisPoints', { ...gain, rewardModel: 'perGradientUpdate', bonusBasisPoints: 0 }],
     ] as const) {
       expect(
         refusedField(() => encodeHyperParameters({ ...plain, ...reward })),
