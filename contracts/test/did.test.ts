@@ -110,6 +110,40 @@ test('rotation leaves the DID as it is and closes the interval of the old key', 
   });
 });
 
+test('every call is taken from the owner’s signature as from the owner', async () => {
+  for (const form of ['self', 'relayed'] as const) {
+    const [alice, bob] = [identity[form](1), identity[form](2)];
+    const { id: didHash } = await alice.send(creation(`by ${form}`));
+    await alice.send(rotation(didHash, `by ${form}`, `by ${form} 2`));
+    await alice.send(rotation(didHash, `by ${form} 3`, `by ${form} 3`));
+    await alice.send({ order: 'updateMetadata', didHash, metaCid: rootOf('metadata') });
+    await alice.send({ order: 'changeOwner', didHash, newOwner: bob.account });
+    await bob.send({ order: 'acceptOwner', didHash });
+    await bob.send({ order: 'updateMetadata', didHash, metaCid: null });
+    await bob.send({ order: 'revokeDID', didHash });
+    const history = await alice.history(didHash);
+    expect(history.map(({ change }) => change)).toEqual([
+      'revoked',
+      'metadataUpdated',
+      'ownerChanged',
+      'metadataUpdated',
+      'keysRotated',
+      'keysRotated',
+      'created',
+    ]);
+    expect(history.map(({ document }) => document.metaCid)).toEqual([
+      null,
+      null,
+      ...[0, 1].map(() => rootOf('metadata')),
+      null,
+      null,
+      null,
+    ]);
+    const [auth, enc] = [rootOf(`auth by ${form} 3`), rootOf(`enc by ${form} 3`)];
+    expect(history[0]?.document).toMatchObject({ owner: bob.account, authKey: auth, encKey: enc, version: 7, revoked: true });
+  }
+});
+
 test('a DID changes hands only if the new owner takes it', async () => {
   const [alice, bob, carol] = [identity.self(1), identity.self(2), identity.self(3)];
   const didHash = await made(1, 'handed over');

@@ -3,10 +3,9 @@
  *
  * The hash is keccak-256 over the first authentication key and the first owner, so it is known before anything is on chain.
  */
-import { type Address, MusterError, type Root } from '@muster/protocol';
+import { type Address, hexToBytes, MusterError, type Root } from '@muster/protocol';
 import { base58btc } from 'multiformats/bases/base58';
-import { encodeAbiParameters, keccak256 } from 'viem';
-import { hexToBytes } from '@muster/protocol';
+import { encodeAbiParameters, keccak256, stringToHex } from 'viem';
 
 const pattern = /^did:artha:([0-9a-f]{64})$/;
 
@@ -28,6 +27,9 @@ export const didText = (didHash: Root): string => `did:artha:${didHash.slice(2)}
 export function didHashOf(authKey: Root, controller: Address): Root {
   return keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'address' }], [authKey, controller])) as Root;
 }
+
+/** How a purpose in words stands in a consent: its keccak-256. */
+export const purposeOf = (words: string): Root => keccak256(stringToHex(words)) as Root;
 
 /** Multicodec prefixes of public keys, as varints: `ed25519-pub` 0xed and `x25519-pub` 0xec. */
 const multicodec = { ed25519: [0xed, 0x01], x25519: [0xec, 0x01] } as const;

@@ -34,6 +34,11 @@ export class IdentityReader {
     return this.contracts.chainId;
   }
 
+  /** Time of the newest block, seconds since 1970. */
+  async time(): Promise<number> {
+    return Number((await ask('identity', () => this.connection.client.getBlock({ blockTag: 'latest' }))).timestamp);
+  }
+
   /** The DID as it stands, or null where there is none. */
   async document(didHash: Root): Promise<DidRecord | null> {
     const found = await nullOn('DIDUnknown', () =>

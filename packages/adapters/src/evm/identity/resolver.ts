@@ -5,10 +5,15 @@
  * the same id never means another key. Nothing is fetched from the store; the metadata is a
  * service with an `artha://` address. Resolution never throws: what went wrong is in the resolution metadata.
  */
-import { hexToBytes, MusterError } from '@muster/protocol';
-import type { DIDDocument, DIDResolutionOptions, DIDResolutionResult, DIDResolver, ParsedDID } from 'did-resolver';
-import { CID } from 'multiformats/cid';
-import * as Digest from 'multiformats/hashes/digest';
+import { cidOfRoot, MusterError } from '@muster/protocol';
+import {
+  type DIDDocument,
+  type DIDResolutionOptions,
+  type DIDResolutionResult,
+  type DIDResolver,
+  type ParsedDID,
+  Resolver,
+} from 'did-resolver';
 import { getAddress } from 'viem';
 import type { DidRecord, DidVersion } from './contracts.ts';
 import { didText, multikeyOf, parseDid } from './did.ts';
@@ -43,6 +48,11 @@ export function arthaDidResolver({ reader }: { readonly reader: DidSource }): { 
     }
   };
   return { artha: resolve };
+}
+
+/** What `didUrl` resolves to; a DID of another method is `unsupportedDidMethod`. Never throws. */
+export function resolveDidUrl(reader: DidSource, didUrl: string, options: DIDResolutionOptions = {}): Promise<DIDResolutionResult> {
+  return new Resolver({ ...arthaDidResolver({ reader }) }).resolve(didUrl, options);
 }
 
 interface Wanted {
@@ -144,17 +154,12 @@ function didDocument(record: DidRecord, chainId: number, linked: boolean): DIDDo
     keyAgreement: [agreement.id],
     ...(record.metaCid === null
       ? {}
-      : { service: [{ id: `${id}#metadata`, type: 'ArthaMetadata', serviceEndpoint: `artha://${rawCid(record.metaCid)}` }] }),
+      : { service: [{ id: `${id}#metadata`, type: 'ArthaMetadata', serviceEndpoint: `artha://${cidOfRoot(record.metaCid, 'raw')}` }] }),
   };
 }
 
 function keyMethod(did: string, publicKeyMultibase: string) {
   return { id: `${did}#${publicKeyMultibase}`, type: 'Multikey', controller: did, publicKeyMultibase };
-}
-
-/** The content id of raw bytes with this SHA-256 digest. */
-function rawCid(digest: NonNullable<DidRecord['metaCid']>): string {
-  return CID.createV1(0x55, Digest.create(0x12, hexToBytes(digest))).toString();
 }
 
 function dateTime(seconds: number): string {

@@ -2,10 +2,8 @@
  * One account that acts on the identity contracts, and who pays for it: the account itself, or another one that delivers its signed orders.
  */
 import type { Address, Root } from '@muster/protocol';
-import { type Hex, parseEventLogs } from 'viem';
-import { formatLog } from 'viem';
+import { formatLog, type Hex, parseEventLogs } from 'viem';
 import { privateKeyToAccount, type PrivateKeyAccount } from 'viem/accounts';
-import { ask } from '../contracts/connection.ts';
 import { lowerAddress } from '../contracts/events.ts';
 import { AccountSender } from '../contracts/transactions.ts';
 import { dataConsentAbi } from '../generated/index.ts';
@@ -57,8 +55,7 @@ export class IdentityWriter extends IdentityReader {
 
   private async signed(order: IdentityOrder) {
     const nonce = await this.nonce(isDidOrder(order) ? 'didRegistry' : 'dataConsent', this.account);
-    const { timestamp } = await ask(order.order, () => this.connection.client.getBlock({ blockTag: 'latest' }));
-    const terms = { nonce, deadline: timestamp + BigInt(this.orderSeconds) };
+    const terms = { nonce, deadline: BigInt((await this.time()) + this.orderSeconds) };
     const signature = await signOrder(this.actor, this.contracts, order, terms);
     return encodeSignedOrder(order, this.contracts, this.account, terms, signature);
   }
