@@ -1,10 +1,11 @@
 import { accessLogHead, encodeOrder, encodeSignedOrder, type IdentityContracts, type IdentityOrder, signOrder } from '@muster/adapters';
-import { type Address, MusterError, type Root } from '@muster/protocol';
+import { type Address, bytesToHex, hexToBytes, MusterError, type Root } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { encodeAbiParameters, keccak256 } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { openConnection } from '../../packages/adapters/src/evm/contracts/connection.ts';
+import { contractOf } from '../../packages/adapters/src/evm/identity/orders.ts';
 import { dataConsentAbi } from '../../packages/adapters/src/evm/generated/index.ts';
 import { refusal, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
 import { creation, deliver, deployIdentity, deployPair, forward, type Identity } from './identity.ts';
@@ -199,6 +200,49 @@ test('signed orders are delivered once, in their time, on their chain, to their 
   const terms = { nonce: granteeNonce, deadline };
   const forged = encodeSignedOrder(logging, contracts, accountOf(2), terms, await signOrder(account, contracts, logging, terms));
   expect(await refusal(deliver(chain, 5, forged))).toEqual({ error: 'AuthorizationInvalid', signer: accountOf(2) });
+});
+
+test('bytes that are not the signature of the very order move nothing in either contract', async () => {
+  const { contracts } = identity;
+  const consentId = (await identity.self(1).send(await granting())).id;
+  await identity.self(1).send({ order: 'changeOwner', didHash: ownerDid, newOwner: accountOf(2) });
+  const didHash = ownerDid;
+  const orders: readonly (readonly [signer: number, order: IdentityOrder])[] = [
+    [3, creation('signed by nobody')],
+    [1, { order: 'rotateKeys', didHash, authKey: rootOf('a'), encKey: rootOf('e') }],
+    [1, { order: 'updateMetadata', didHash, metaCid: rootOf('m') }],
+    [1, { order: 'changeOwner', didHash, newOwner: accountOf(5) }],
+    [2, { order: 'acceptOwner', didHash }],
+    [1, { order: 'revokeDID', didHash }],
+    [1, await granting({ purpose: rootOf('other') })],
+    [1, { order: 'revokeConsent', consentId }],
+    [2, access(consentId, 'x')],
+  ];
+  const deadline = BigInt((await identity.time()) + 1_000_000);
+  const nonceOf = (index: number, order: IdentityOrder): Promise<bigint> =>
+    identity.self(index).nonce(contractOf(order, contracts) === contracts.didRegistry ? 'didRegistry' : 'dataConsent', accountOf(index));
+  const before = [await identity.self(0).document(didHash), await identity.self(0).consent(consentId)];
+  // A good signature with some bit of it turned over, one for a later deadline, or no signature at all.
+  const flaws = fc.oneof(
+    fc.record({ kind: fc.constant('bit' as const), bit: fc.nat(65 * 8 - 1) }),
+    fc.record({ kind: fc.constant('deadline' as const), later: fc.bigInt({ min: 1n, max: 1n << 40n }) }),
+    fc.record({ kind: fc.constant('bytes' as const), bytes: fc.uint8Array({ maxLength: 100 }) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.nat(orders.length - 1), flaws, async (which, flaw) => {
+      const [signer, order] = orders[which] ?? [3, creation('signed by nobody')];
+      const terms = { nonce: await nonceOf(signer, order), deadline };
+      const good = hexToBytes(await signOrder(privateKeyToAccount(chain.keyOf(signer)), contracts, order, terms));
+      if (flaw.kind === 'bit') good[flaw.bit >> 3] = (good[flaw.bit >> 3] ?? 0) ^ (1 << (flaw.bit & 7));
+      const signature = bytesToHex(flaw.kind === 'bytes' ? flaw.bytes : good);
+      const said = flaw.kind === 'deadline' ? { ...terms, deadline: deadline + flaw.later } : terms;
+      const request = encodeSignedOrder(order, contracts, accountOf(signer), said, signature);
+      expect(await refusal(deliver(chain, 5, request))).toEqual({ error: 'AuthorizationInvalid', signer: accountOf(signer) });
+      expect(await nonceOf(signer, order)).toBe(terms.nonce);
+    }),
+    { numRuns: 60 },
+  );
+  expect([await identity.self(0).document(didHash), await identity.self(0).consent(consentId)]).toEqual(before);
 });
 
 test('the forwarder carries a grant, and nobody else speaks for the owner', async () => {
