@@ -13,13 +13,19 @@ import type { Abi } from 'viem';
 /** The contracts that are deployed; each gets one file of bindings. */
 const contractNames = [
   'MusterForwarder',
+  'InsuranceFund',
+  'ReputationRegistry',
   'NodeCertRegistry',
   'AIJobManager',
-  'ProofOfCompute',
   'SignedVerdictVerifier',
+  'ProofOfCompute',
+  'TrainProofLog',
   'ModelRegistry',
+  'EmissionPool',
   'ArthaDIDRegistry',
   'DataConsent',
+  'SignedQuoteVerifier',
+  'TrainRequest',
 ] as const;
 
 /** Compiler settings. `cancun` is the newest EVM that the embedded chain, anvil and Hardhat all run by default. */

@@ -2,42 +2,123 @@
 pragma solidity ^0.8.30;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {Relayed} from "./Relayed.sol";
 import {IAIJobManager} from "./interfaces/IAIJobManager.sol";
 import {IFaultVerifier} from "./interfaces/IFaultVerifier.sol";
+import {IInsuranceFund} from "./interfaces/IInsuranceFund.sol";
 import {INodeCertRegistry} from "./interfaces/INodeCertRegistry.sol";
 import {IProofOfCompute} from "./interfaces/IProofOfCompute.sol";
+import {IReputationRegistry} from "./interfaces/IReputationRegistry.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {Rewards} from "./libraries/Rewards.sol";
-import {AcceptedTask, ComputeReceipt, Slot, SlotStatus, Task, TrainProof} from "./types/ComputeTypes.sol";
-import {
-    JobEnded,
-    JobNotRunning,
-    NodeNotActive,
-    NotCoordinator,
-    NotOperator,
-    RoundNotAssigned,
-    RoundOutOfOrder
-} from "./types/Errors.sol";
-import {Job, JobStatus, Round} from "./types/JobTypes.sol";
+import {Slots} from "./libraries/Slots.sol";
+import {AcceptedTask, ComputeReceipt, Slot, SlotStatus, TrainProof} from "./types/ComputeTypes.sol";
+import {JobNotRunning, NotCoordinator, NotOperator, RoundNotAssigned, RoundOutOfOrder} from "./types/Errors.sol";
+import {Job, JobStatus} from "./types/JobTypes.sol";
+import {Outcome} from "./types/ReputationTypes.sol";
+import {Offence} from "./types/SlashTypes.sol";
 
-/// Commitments, results and what they earn. See IProofOfCompute.
+/// The contracts that settlement works with, fixed at deployment.
+struct SettlementDoors {
+    INodeCertRegistry registry;
+    IAIJobManager jobManager;
+    IFaultVerifier faultVerifier;
+    IReputationRegistry reputation;
+    IInsuranceFund insuranceFund;
+}
+
+/// Commitments, results and what they earned, each by the node's own transactions. See IProofOfCompute.
 /// @dev Holds no money. It calls only contracts fixed at deployment, none of which calls an account, so nothing can re-enter.
-contract ProofOfCompute is IProofOfCompute {
-    uint256 private constant WHOLE_STAKE = 10_000;
-    bytes32 private constant PROVEN_CHEATING = "proven cheating";
+/// A commitment touches three words: the round's two and the slot's one; who may commit follows from the assignment alone.
+contract ProofOfCompute is IProofOfCompute, Relayed {
+    using Slots for Slots.State;
+
     uint256 private constant SIGNATURE_BYTES = 64;
+
+    struct RoundState {
+        bytes32 assignmentRoot;
+        uint32 tasks;
+        uint32 redundancy;
+        uint64 commitDeadline;
+        bool over;
+        uint104 exposure;
+    }
+
+    /// What evidence proves; see IFaultVerifier.
+    struct Verdict {
+        bytes32 root;
+        Offence offence;
+        address judge;
+    }
+
+    /// What is paid for a task: `reward` to each node that revealed the root.
+    struct Payment {
+        bytes32 jobId;
+        uint64 round;
+        uint32 task;
+        bytes32 resultRoot;
+        uint32 redundancy;
+        uint128 reward;
+        uint256 exposure;
+    }
 
     INodeCertRegistry private immutable registry;
     IAIJobManager private immutable jobManager;
     IFaultVerifier public immutable faultVerifier;
+    IReputationRegistry private immutable reputation;
+    IInsuranceFund private immutable insuranceFund;
 
-    mapping(bytes32 jobId => mapping(uint64 round => mapping(uint32 task => Task))) private tasks;
+    mapping(bytes32 roundKey => RoundState) private roundStates;
+    mapping(bytes32 roundKey => mapping(uint256 place => Slots.State)) private slots;
+    mapping(bytes32 roundKey => mapping(uint32 task => bytes32)) private verdicts;
+    mapping(bytes32 roundKey => mapping(uint256 place => address)) private newHolders;
 
-    constructor(INodeCertRegistry registry_, IAIJobManager jobManager_, IFaultVerifier faultVerifier_) {
-        registry = registry_;
-        jobManager = jobManager_;
-        faultVerifier = faultVerifier_;
+    constructor(address forwarder, SettlementDoors memory doors) Relayed(forwarder) {
+        registry = doors.registry;
+        jobManager = doors.jobManager;
+        faultVerifier = doors.faultVerifier;
+        reputation = doors.reputation;
+        insuranceFund = doors.insuranceFund;
     }
+
+    modifier onlyJobManager() {
+        if (msg.sender != address(jobManager)) revert NotJobManager(msg.sender);
+        _;
+    }
+
+    // Called by AIJobManager
+
+    function openRound(
+        bytes32 jobId,
+        uint64 round,
+        bytes32 assignmentRoot,
+        uint32 tasks,
+        uint32 redundancy,
+        uint64 commitDeadline,
+        uint128 exposureWei
+    ) external onlyJobManager {
+        RoundState storage state = roundStates[Digests.roundKey(jobId, round)];
+        state.assignmentRoot = assignmentRoot;
+        state.tasks = tasks;
+        state.redundancy = redundancy;
+        state.commitDeadline = commitDeadline;
+        // More than any stake can cover is as good as all of it: nobody could reveal.
+        state.exposure = exposureWei < type(uint104).max ? uint104(exposureWei) : type(uint104).max;
+    }
+
+    function reassignSlot(bytes32 jobId, uint64 round, uint32 task, uint32 slot, address holder) external onlyJobManager {
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = roundStates[key];
+        if (task >= state.tasks || slot >= state.redundancy) revert SlotOutOfRange(task, slot);
+        uint256 place = placeOf(task, slot);
+        Slots.State storage entry = slots[key][place];
+        SlotStatus status = entry.status();
+        if (status != SlotStatus.Empty && status != SlotStatus.Reassigned) revert SlotTaken(task, slot);
+        entry.word = Slots.reassigned(holder);
+        newHolders[key][place] = holder;
+    }
+
+    // Called by nodes
 
     function commit(
         bytes32 jobId,
@@ -49,39 +130,39 @@ contract ProofOfCompute is IProofOfCompute {
         bytes32[] calldata proof
     ) external {
         if (commitment == 0) revert CommitmentMissing(task, slot);
-        Job memory job = openJob(jobId, round);
-        if (task >= job.tasks || slot >= job.redundancy) revert SlotOutOfRange(task, slot);
-        requireActiveOperator(node);
-        Task storage state = tasks[jobId][round][task];
-        if (state.slots[slot].status != SlotStatus.Empty) revert AlreadyCommitted(task, slot);
-        if (state.closed) revert CommitsAreClosed(task);
-        requireHoldsSlot(jobId, round, task, slot, node, proof);
-        for (uint32 other = 0; other < job.redundancy; other++) {
-            if (state.slots[other].node == node) revert NodeAlreadyInTask(node, task, other);
-        }
-
-        Slot storage entry = state.slots[slot];
-        entry.status = SlotStatus.Committed;
-        entry.committedAt = uint64(block.timestamp);
-        entry.node = node;
-        entry.commitment = commitment;
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = openRoundState(jobId, round, key);
+        if (task >= state.tasks || slot >= state.redundancy) revert SlotOutOfRange(task, slot);
+        Slots.State storage entry = slots[key][placeOf(task, slot)];
+        SlotStatus status = entry.status();
+        if (status == SlotStatus.Closed) revert CommitsAreClosed(task);
+        if (status > SlotStatus.Closed) revert AlreadyCommitted(task, slot);
+        address holder = Digests.holder(node, _msgSender());
+        bool holds = status == SlotStatus.Reassigned
+            ? Slots.holderIn(entry.word) == holder
+            : drawn(state, Digests.assignmentLeaf(key, task, slot, holder), proof);
+        if (!holds) revert NodeNotInSlot(node, task, slot);
+        entry.word = Slots.committed(commitment);
         emit Committed(jobId, round, task, slot, node, commitment);
-        uint32 commits = ++state.commits;
-        if (commits == job.redundancy) {
-            state.closed = true;
-            emit CommitsClosed(jobId, round, task, commits);
-        }
     }
 
     function closeCommits(bytes32 jobId, uint64 round, uint32 task) external {
-        Job memory job = coordinatedJob(jobId, round);
-        if (task >= job.tasks) revert SlotOutOfRange(task, 0);
-        uint64 deadline = assignedRound(jobId, round).commitDeadline;
-        if (block.timestamp < deadline) revert DeadlineNotReached(deadline, block.timestamp);
-        Task storage state = tasks[jobId][round][task];
-        if (state.closed) revert CommitsAreClosed(task);
-        state.closed = true;
-        emit CommitsClosed(jobId, round, task, state.commits);
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = openRoundState(jobId, round, key);
+        if (task >= state.tasks) revert SlotOutOfRange(task, 0);
+        if (block.timestamp < state.commitDeadline) revert DeadlineNotReached(state.commitDeadline, block.timestamp);
+        uint32 redundancy = state.redundancy;
+        uint32 commits = redundancy;
+        for (uint32 slot = 0; slot < redundancy; slot++) {
+            Slots.State storage entry = slots[key][placeOf(task, slot)];
+            SlotStatus status = entry.status();
+            if (status == SlotStatus.Closed) revert CommitsAreClosed(task);
+            if (status != SlotStatus.Empty && status != SlotStatus.Reassigned) continue;
+            entry.word = Slots.closed();
+            commits--;
+        }
+        if (commits == redundancy) revert CommitsAreClosed(task);
+        emit CommitsClosed(jobId, round, task, commits);
     }
 
     function reveal(
@@ -95,25 +176,30 @@ contract ProofOfCompute is IProofOfCompute {
         bytes32 resultCid,
         TrainProof calldata proof
     ) external {
-        openJob(jobId, round);
-        requireActiveOperator(node);
-        Task storage state = tasks[jobId][round][task];
-        Slot storage entry = state.slots[slot];
-        if (entry.status == SlotStatus.Empty) revert NotCommitted(task, slot);
-        if (entry.status != SlotStatus.Committed) revert AlreadyRevealed(task, slot);
-        if (!state.closed) revert CommitsStillOpen(task);
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = openRoundState(jobId, round, key);
+        Slots.State storage entry = slots[key][placeOf(task, slot)];
+        SlotStatus status = entry.status();
+        if (status < SlotStatus.Committed) revert NotCommitted(task, slot);
+        if (status != SlotStatus.Committed) revert AlreadyRevealed(task, slot);
+        if (!commitsClosed(key, task, state.redundancy)) revert CommitsStillOpen(task);
         if (resultRoot == 0) revert ResultRootMissing();
-        bytes32 commitment = Digests.commitment(jobId, round, task, slot, node, salt, resultRoot);
-        if (commitment != entry.commitment) revert CommitmentMismatch(entry.commitment, commitment);
         if (proof.jobId != jobId || proof.nodePubkey != node) revert ProofNotBound(proof.jobId, proof.nodePubkey);
         if (proof.signature.length != SIGNATURE_BYTES) revert SignatureLengthInvalid(proof.signature.length);
-
-        entry.status = SlotStatus.Revealed;
-        entry.revealedAt = uint64(block.timestamp);
-        entry.resultRoot = resultRoot;
-        entry.proofHash = keccak256(abi.encode(proof));
+        {
+            address sender = _msgSender();
+            address holder = Digests.holder(node, sender);
+            bytes32 commitment = Digests.commitment(key, task, slot, holder, salt, resultRoot);
+            if (entry.word != Slots.committed(commitment)) revert CommitmentMismatch(jobId, round, task, slot);
+            entry.word = Slots.revealed(block.timestamp);
+            entry.node = node;
+            entry.resultRoot = resultRoot;
+            if (registry.guard(node, state.exposure) != sender) revert NotOperator(node, sender);
+        }
         emit Revealed(jobId, round, task, slot, node, salt, resultRoot, resultCid, proof);
     }
+
+    // Called by whoever has evidence
 
     function convict(
         bytes32 jobId,
@@ -124,57 +210,92 @@ contract ProofOfCompute is IProofOfCompute {
         bytes32 verdictCid,
         bytes calldata evidence
     ) external {
-        Slot storage entry = tasks[jobId][round][task].slots[slot];
-        if (entry.status == SlotStatus.Convicted) revert AlreadyConvicted(task, slot);
-        if (entry.status != SlotStatus.Revealed && entry.status != SlotStatus.Rewarded) revert NotRevealed(task, slot);
+        Slots.State storage entry = slots[Digests.roundKey(jobId, round)][placeOf(task, slot)];
+        SlotStatus status = entry.status();
+        if (status == SlotStatus.Convicted) revert AlreadyConvicted(task, slot);
+        if (status != SlotStatus.Revealed && status != SlotStatus.Rewarded) revert NotRevealed(task, slot);
         if (entry.node != node) revert NodeNotInSlot(node, task, slot);
-        (bytes32 correctRoot, bytes32 evidenceCid) = settleVerdict(jobId, round, task, evidence);
-        if (evidenceCid != verdictCid) revert VerdictCidMismatch(verdictCid, evidenceCid);
-        if (correctRoot == entry.resultRoot) revert ResultIsCorrect(correctRoot);
+        Verdict memory verdict = settleVerdict(jobId, round, task, verdictCid, evidence);
+        if (verdict.root == entry.resultRoot) revert ResultIsCorrect(verdict.root);
 
-        entry.status = SlotStatus.Convicted;
-        emit Convicted(jobId, round, task, slot, node, entry.resultRoot, correctRoot, verdictCid);
-        registry.slash(node, WHOLE_STAKE, PROVEN_CHEATING);
+        entry.word = Slots.changed(entry.word, SlotStatus.Convicted);
+        emit Convicted(jobId, round, task, slot, node, entry.resultRoot, verdict.root, verdictCid, verdict.offence);
+        // A paid result that was wrong: the job's owner is insured for what it cost.
+        if (status == SlotStatus.Rewarded) insuranceFund.cover(jobManager.job(jobId).owner, entry.rewardOf());
+        reputation.record(node, Outcome.TaskRejected, 1);
+        registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
     }
 
-    function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, AcceptedTask[] calldata accepted) external {
-        Job memory job = coordinatedJob(jobId, round);
-        assignedRound(jobId, round);
-        uint128 reward = Rewards.perSlot(job);
-        uint64 firstAllowed = 0;
+    function reportUnrevealed(bytes32 jobId, uint64 round, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof) external {
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = roundStates[key];
+        JobStatus status = jobManager.job(jobId).status;
+        if (!state.over && status != JobStatus.Failed && status != JobStatus.Cancelled) revert JobStillOpen(jobId);
+        Slots.State storage entry = slots[key][placeOf(task, slot)];
+        if (entry.status() != SlotStatus.Committed) revert NotCommitted(task, slot);
+        if (!held(state, key, task, slot, node, proof)) revert NodeNotInSlot(node, task, slot);
+
+        entry.word = Slots.changed(entry.word, SlotStatus.Missed);
+        reputation.record(node, Outcome.TaskMissed, 1);
+        bool failed = !state.over && status == JobStatus.Failed;
+        uint256 slashedWei = failed ? registry.slashFailedJob(node, state.exposure, _msgSender()) : 0;
+        emit UnrevealedReported(jobId, round, task, slot, node, slashedWei);
+    }
+
+    // Settling
+
+    function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, uint16 accuracy, AcceptedTask[] calldata accepted) external {
+        Job memory job = jobManager.job(jobId);
+        if (_msgSender() != job.coordinator) revert NotCoordinator(jobId, _msgSender());
+        if (job.status != JobStatus.Running) revert JobNotRunning(jobId);
+        if (round != job.nextRound) revert RoundOutOfOrder(jobId, round, job.nextRound);
+        if (accuracy > Rewards.ALL_BASIS_POINTS) revert AccuracyInvalid(accuracy);
+        openRoundState(jobId, round, Digests.roundKey(jobId, round)).over = true;
+        uint256 firstAllowed = 0;
+        uint256 scoreLeft = job.reward.scoreTotal;
         for (uint256 i = 0; i < accepted.length; i++) {
-            uint32 task = accepted[i].task;
-            if (task < firstAllowed) revert TasksNotAscending(task);
-            if (task >= job.tasks) revert SlotOutOfRange(task, 0);
-            firstAllowed = uint64(task) + 1;
-            finalizeTask(jobId, round, job.redundancy, reward, accepted[i]);
+            AcceptedTask calldata entry = accepted[i];
+            if (entry.task < firstAllowed) revert TasksNotAscending(entry.task);
+            if (entry.task >= job.tasks) revert SlotOutOfRange(entry.task, 0);
+            if (entry.score > scoreLeft) revert ScoreInvalid(entry.task, entry.score, scoreLeft);
+            firstAllowed = uint256(entry.task) + 1;
+            scoreLeft -= entry.score;
+            payAccepted(jobId, round, job, accuracy, entry);
         }
-        jobManager.advanceRound(jobId);
-        emit RoundFinalized(jobId, round, checkpointCid);
+        emit RoundFinalized(jobId, round, checkpointCid, accuracy);
+        jobManager.advanceRound(jobId, accuracy);
     }
+
+    function settleTask(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot) external {
+        bytes32 key = Digests.roundKey(jobId, round);
+        openRoundState(jobId, round, key);
+        Job memory job = jobManager.job(jobId);
+        if (job.status != JobStatus.Cancelled && job.status != JobStatus.Failed) revert JobStillOpen(jobId);
+        uint128 reward = Rewards.evenShare(job);
+        address[] memory operators = payReceipts(jobId, round, task, resultRoot, reward);
+        if (operators.length > 0) jobManager.payReserved(jobId, operators, reward);
+    }
+
+    // Reading
 
     function slotOpen(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (bool) {
-        Job memory job = jobManager.job(jobId);
-        Task storage state = tasks[jobId][round][task];
-        return round == job.nextRound && task < job.tasks && slot < job.redundancy && !state.closed
-            && state.slots[slot].status == SlotStatus.Empty;
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = roundStates[key];
+        SlotStatus status = slots[key][placeOf(task, slot)].status();
+        return task < state.tasks && slot < state.redundancy && !state.over
+            && (status == SlotStatus.Empty || status == SlotStatus.Reassigned);
     }
 
     function slotOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (Slot memory) {
-        return tasks[jobId][round][task].slots[slot];
+        return slots[Digests.roundKey(jobId, round)][placeOf(task, slot)].show();
     }
 
-    function taskOf(bytes32 jobId, uint64 round, uint32 task)
-        external
-        view
-        returns (uint32 commits, bool closed, bytes32 verdictRoot)
-    {
-        Task storage state = tasks[jobId][round][task];
-        return (state.commits, state.closed, state.verdictRoot);
+    function verdictOf(bytes32 jobId, uint64 round, uint32 task) external view returns (bytes32 verdictRoot) {
+        return verdicts[Digests.roundKey(jobId, round)][task];
     }
 
     function receiptOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (ComputeReceipt memory) {
-        Slot storage entry = tasks[jobId][round][task].slots[slot];
+        Slot memory entry = slots[Digests.roundKey(jobId, round)][placeOf(task, slot)].show();
         if (entry.rewardedAt == 0) revert NotRewarded(task, slot);
         (address operator,) = registry.operatorOf(entry.node);
         return ComputeReceipt({
@@ -185,98 +306,117 @@ contract ProofOfCompute is IProofOfCompute {
             node: entry.node,
             operator: operator,
             resultRoot: entry.resultRoot,
-            proofHash: entry.proofHash,
-            reward: Rewards.perSlot(jobManager.job(jobId)),
+            reward: entry.rewardWei,
             rewardedAt: entry.rewardedAt
         });
     }
 
-    /// Pays every slot that revealed the accepted root and is not convicted.
-    function finalizeTask(bytes32 jobId, uint64 round, uint32 redundancy, uint128 reward, AcceptedTask calldata accepted) private {
-        uint32 task = accepted.task;
-        Task storage state = tasks[jobId][round][task];
-        requireAccepted(jobId, round, redundancy, accepted);
-        uint32 paid = 0;
-        for (uint32 slot = 0; slot < redundancy; slot++) {
-            Slot storage entry = state.slots[slot];
-            if (entry.status != SlotStatus.Revealed || entry.resultRoot != accepted.resultRoot) continue;
-            entry.status = SlotStatus.Rewarded;
-            entry.rewardedAt = uint64(block.timestamp);
-            paid++;
-            bytes32 node = entry.node;
-            (address operator,) = registry.operatorOf(node);
-            jobManager.payReward(jobId, operator, reward);
-            emit RewardCredited(jobId, round, task, slot, node, operator, reward);
-        }
-        emit TaskFinalized(jobId, round, task, accepted.resultRoot, paid);
+    // Inside
+
+    function payAccepted(bytes32 jobId, uint64 round, Job memory job, uint16 accuracy, AcceptedTask calldata accepted) private {
+        if (accepted.evidence.length > 0) settleVerdict(jobId, round, accepted.task, 0, accepted.evidence);
+        uint128 reward = Rewards.slotReward(job, accepted.score);
+        reward += Rewards.accuracyBonus(job, reward, accepted.score, accuracy);
+        address[] memory operators = payReceipts(jobId, round, accepted.task, accepted.resultRoot, reward);
+        if (operators.length > 0) jobManager.payRewards(jobId, operators, reward);
     }
 
-    /// Accepted by verdict, old or new; else by strict majority of the task's slots, convicted ones not counted.
-    function requireAccepted(bytes32 jobId, uint64 round, uint32 redundancy, AcceptedTask calldata accepted) private {
-        Task storage state = tasks[jobId][round][accepted.task];
-        if (accepted.resultRoot == 0) revert ResultRootMissing();
-        bytes32 verdictRoot = state.verdictRoot;
-        if (accepted.evidence.length > 0) (verdictRoot,) = settleVerdict(jobId, round, accepted.task, accepted.evidence);
-        if (verdictRoot != 0) {
-            if (verdictRoot != accepted.resultRoot) revert VerdictForOtherRoot(accepted.resultRoot, verdictRoot);
-            return;
-        }
-        uint32 count = 0;
-        for (uint32 slot = 0; slot < redundancy; slot++) {
-            Slot storage entry = state.slots[slot];
-            if (entry.status == SlotStatus.Revealed && entry.resultRoot == accepted.resultRoot) count++;
-        }
-        if (count <= redundancy / 2) revert NoMajority(accepted.task, accepted.resultRoot, count, redundancy);
-    }
-
-    /// The root that `evidence` proves; recorded, so that no later verdict can contradict it.
-    function settleVerdict(bytes32 jobId, uint64 round, uint32 task, bytes calldata evidence)
+    /// Gives a receipt to every node that revealed the payment's root and is not convicted, once, by its first slot, if a verdict names the
+    /// root or a strict majority of the task's slots revealed it. The operators to pay, one for each receipt.
+    function payReceipts(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot, uint128 reward)
         private
-        returns (bytes32 root, bytes32 verdictCid)
+        returns (address[] memory operators)
     {
-        (root, verdictCid) = faultVerifier.correctRoot(jobId, round, task, evidence);
-        if (root == 0) revert VerdictEmpty();
-        Task storage state = tasks[jobId][round][task];
-        bytes32 earlier = state.verdictRoot;
-        if (earlier == 0) state.verdictRoot = root;
-        else if (earlier != root) revert VerdictConflict(earlier, root);
+        if (resultRoot == 0) revert ResultRootMissing();
+        bytes32 key = Digests.roundKey(jobId, round);
+        RoundState storage state = roundStates[key];
+        Payment memory payment = Payment(jobId, round, task, resultRoot, state.redundancy, reward, state.exposure);
+        bytes32 verdictRoot = verdicts[key][payment.task];
+        if (verdictRoot != 0 && verdictRoot != payment.resultRoot) revert VerdictForOtherRoot(payment.resultRoot, verdictRoot);
+        bytes32[] memory nodes = new bytes32[](payment.redundancy);
+        operators = new address[](payment.redundancy);
+        uint32 count = 0;
+        for (uint32 slot = 0; slot < payment.redundancy; slot++) {
+            Slots.State storage entry = slots[key][placeOf(payment.task, slot)];
+            if (entry.status() != SlotStatus.Revealed || entry.resultRoot != payment.resultRoot) continue;
+            bytes32 node = entry.node;
+            if (contains(nodes, count, node)) continue;
+            nodes[count] = node;
+            operators[count++] = receipt(payment, slot, node, entry);
+        }
+        if (verdictRoot == 0 && count <= payment.redundancy / 2) {
+            revert NoMajority(payment.task, payment.resultRoot, count, payment.redundancy);
+        }
+        emit TaskFinalized(payment.jobId, payment.round, payment.task, payment.resultRoot, count);
+        // Shortens the arrays to what was found; the memory beyond is not used again.
+        assembly ("memory-safe") {
+            mstore(nodes, count)
+            mstore(operators, count)
+        }
+        if (count > 0) reputation.recordTasks(nodes, Outcome.TaskAccepted);
     }
 
-    /// The job, which must be running or paused and be in `round`.
-    function openJob(bytes32 jobId, uint64 round) private view returns (Job memory job) {
-        job = jobManager.job(jobId);
-        if (job.status != JobStatus.Running && job.status != JobStatus.Paused) revert JobEnded(jobId);
-        if (round != job.nextRound) revert RoundOutOfOrder(jobId, round, job.nextRound);
+    function receipt(Payment memory payment, uint32 slot, bytes32 node, Slots.State storage entry) private returns (address operator) {
+        operator = registry.release(node, payment.exposure);
+        entry.word = Slots.rewarded(entry.word, block.timestamp, payment.reward);
+        emit RewardCredited(payment.jobId, payment.round, payment.task, slot, node, operator, payment.reward);
     }
 
-    /// The job, which must be running, be in `round` and have the caller for coordinator.
-    function coordinatedJob(bytes32 jobId, uint64 round) private view returns (Job memory job) {
-        job = jobManager.job(jobId);
-        if (msg.sender != job.coordinator) revert NotCoordinator(jobId, msg.sender);
-        if (job.status != JobStatus.Running) revert JobNotRunning(jobId);
-        if (round != job.nextRound) revert RoundOutOfOrder(jobId, round, job.nextRound);
+    function contains(bytes32[] memory nodes, uint32 count, bytes32 node) private pure returns (bool) {
+        for (uint32 i = 0; i < count; i++) if (nodes[i] == node) return true;
+        return false;
     }
 
-    function assignedRound(bytes32 jobId, uint64 round) private view returns (Round memory state) {
-        state = jobManager.round(jobId, round);
-        if (!state.assigned) revert RoundNotAssigned(jobId, round);
+    /// What `evidence` proves, by the record `verdictCid`; kept, so that no later verdict can contradict it.
+    function settleVerdict(bytes32 jobId, uint64 round, uint32 task, bytes32 verdictCid, bytes calldata evidence)
+        private
+        returns (Verdict memory verdict)
+    {
+        bytes32 evidenceCid;
+        (verdict.root, evidenceCid, verdict.offence, verdict.judge) = faultVerifier.correctRoot(jobId, round, task, evidence);
+        if (verdictCid != 0 && evidenceCid != verdictCid) revert VerdictCidMismatch(verdictCid, evidenceCid);
+        if (verdict.root == 0) revert VerdictEmpty();
+        bytes32 key = Digests.roundKey(jobId, round);
+        bytes32 earlier = verdicts[key][task];
+        if (earlier == 0) verdicts[key][task] = verdict.root;
+        else if (earlier != verdict.root) revert VerdictConflict(earlier, verdict.root);
     }
 
-    function requireActiveOperator(bytes32 node) private view {
-        (address operator, bool active) = registry.operatorOf(node);
-        if (operator != msg.sender) revert NotOperator(node, msg.sender);
-        if (!active) revert NodeNotActive(node);
+    /// The round, which must be assigned and not over.
+    function openRoundState(bytes32 jobId, uint64 round, bytes32 key) private view returns (RoundState storage state) {
+        state = roundStates[key];
+        if (state.tasks == 0) revert RoundNotAssigned(jobId, round);
+        if (state.over) revert RoundIsOver(jobId, round);
     }
 
-    function requireHoldsSlot(bytes32 jobId, uint64 round, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof)
+    /// Whether the node held the slot when it was committed to.
+    function held(RoundState storage state, bytes32 key, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof)
         private
         view
+        returns (bool)
     {
-        bytes32 root = assignedRound(jobId, round).assignmentRoot;
-        bytes32 override_ = jobManager.slotOverride(jobId, round, task, slot);
-        bool holds = override_ != 0
-            ? override_ == node
-            : MerkleProof.verifyCalldata(proof, root, Digests.assignmentLeaf(jobId, round, task, slot, node));
-        if (!holds) revert NodeNotInSlot(node, task, slot);
+        (address operator,) = registry.operatorOf(node);
+        address holder = Digests.holder(node, operator);
+        address newHolder = newHolders[key][placeOf(task, slot)];
+        if (newHolder != address(0)) return newHolder == holder;
+        return drawn(state, Digests.assignmentLeaf(key, task, slot, holder), proof);
+    }
+
+    /// Whether the assignment tree has the leaf.
+    function drawn(RoundState storage state, bytes32 leaf, bytes32[] calldata proof) private view returns (bool) {
+        return MerkleProof.verifyCalldata(proof, state.assignmentRoot, leaf);
+    }
+
+    /// Whether every slot of the task has committed or is closed.
+    function commitsClosed(bytes32 key, uint32 task, uint32 redundancy) private view returns (bool) {
+        for (uint32 slot = 0; slot < redundancy; slot++) {
+            SlotStatus status = slots[key][placeOf(task, slot)].status();
+            if (status == SlotStatus.Empty || status == SlotStatus.Reassigned) return false;
+        }
+        return true;
+    }
+
+    function placeOf(uint32 task, uint32 slot) private pure returns (uint256) {
+        return uint256(task) << 32 | slot;
     }
 }

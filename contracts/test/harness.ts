@@ -9,8 +9,18 @@ import { custom, encodeDeployData, encodeFunctionData, keccak256, toHex } from '
 import { privateKeyToAccount } from 'viem/accounts';
 import { connectAccount, connectChain, deployContracts } from '@muster/adapters';
 import type { ChainInfo, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
-import type { Address, JobId, NodeId, Root } from '@muster/protocol';
-import { assignmentLeaf, bytesToHex, commitmentOf, hexToBytes, keccakProof, keccakRoot, MusterError } from '@muster/protocol';
+import type { Address, JobId, JobPolicy, NodeId, ResultOffence, Root } from '@muster/protocol';
+import {
+  assignmentLeaf,
+  bytesToHex,
+  commitmentOf,
+  hexToBytes,
+  holderOf,
+  keccakProof,
+  keccakRoot,
+  MusterError,
+  plainPolicy,
+} from '@muster/protocol';
 import { openConnection } from '../../packages/adapters/src/evm/contracts/connection.ts';
 import { AccountSender } from '../../packages/adapters/src/evm/contracts/transactions.ts';
 import config from '../hardhat.config.ts';
@@ -29,7 +39,7 @@ export interface TestChain {
   readonly transport: Transport;
   readonly info: ChainInfo;
   readonly reader: ChainReader;
-  /** Actor number `index`, below 12, with 10 000 ether. Actor 0 deployed; slashed stakes go to actor 11. */
+  /** Actor number `index`, below 12, with 10 000 ether. Actor 0 deployed and owns what has an owner. */
   actor(index: number): Promise<ChainWriter>;
   keyOf(index: number): Hex;
   request(method: string, params?: readonly unknown[]): Promise<unknown>;
@@ -52,8 +62,7 @@ export async function startTestChain(): Promise<TestChain> {
     { request: ({ method, params }: { method: string; params?: unknown[] }) => request(method, params) },
     { retryCount: 0 },
   );
-  const receiver = privateKeyToAccount(keyOf(ACCOUNTS - 1)).address.toLowerCase() as ChainWriter['account'];
-  const info = await deployContracts({ transport, privateKey: keyOf(0), minStakeWei, slashReceiver: receiver, pollMs: 1 });
+  const info = await deployContracts({ transport, privateKey: keyOf(0), minStakeWei, pollMs: 1 });
   const actors = new Map<number, Promise<ChainWriter>>();
   const mine = async (blocks = 1): Promise<void> => {
     await request('hardhat_mine', [toHex(blocks)]);
@@ -154,11 +163,15 @@ export interface Seat {
   readonly operator: ChainWriter;
 }
 
+const holderOfSeat = (seat: Seat): Address => holderOf(seat.node, seat.operator.account);
+
 export interface JobShape {
   readonly rounds: number;
   readonly tasks: number;
   readonly redundancy: number;
   readonly budgetWei: bigint;
+  /** Default: every task counts the same, a week without progress. */
+  readonly policy?: Partial<JobPolicy>;
 }
 
 /** A job driven step by step: owner is actor 1, coordinator actor 2, validator actor 3, trainers are actors 4 and up. */
@@ -209,6 +222,7 @@ export class JobDriver {
       coordinator: coordinator.account,
       validator: validator.account,
       ...shape,
+      policy: { ...plainPolicy(shape.tasks), ...shape.policy },
     });
     const submitted = events.find((event) => event.event === 'JobSubmitted');
     if (submitted === undefined) throw new Error('no JobSubmitted');
@@ -221,9 +235,14 @@ export class JobDriver {
     return seat;
   }
 
+  /** Proof that the seat holds the slot. */
+  proof(round: number, task: number, slot: number): Root[] {
+    return this.tree(round).proof(task * this.shape.redundancy + slot);
+  }
+
   private tree(round: number): ReturnType<typeof assignmentTree> {
     return assignmentTree(
-      this.seats.flatMap((row, task) => row.map(({ node }, slot) => assignmentLeaf(this.job, round, task, slot, node))),
+      this.seats.flatMap((row, task) => row.map((seat, slot) => assignmentLeaf(this.job, round, task, slot, holderOfSeat(seat)))),
     );
   }
 
@@ -248,8 +267,8 @@ export class JobDriver {
   }
 
   async commit(round: number, task: number, slot: number, resultRoot: Root, by: Seat = this.seat(task, slot)): Promise<ChainReceipt> {
-    const commitment = commitmentOf(this.job, round, task, slot, by.node, this.saltOf(round, task, slot), resultRoot);
-    const proof = this.tree(round).proof(task * this.shape.redundancy + slot);
+    const commitment = commitmentOf(this.job, round, task, slot, holderOfSeat(by), this.saltOf(round, task, slot), resultRoot);
+    const proof = this.proof(round, task, slot);
     return by.operator.send({ call: 'commit', job: this.job, round, task, slot, node: by.node, commitment, proof });
   }
 
@@ -272,23 +291,46 @@ export class JobDriver {
   }
 
   /** The verdict that `resultRoot` is right, signed by the validator or whoever. */
-  verdict(round: number, task: number, resultRoot: Root, by: ChainWriter = this.validator): Promise<Hex> {
-    return by.signVerdict({ job: this.job, round, task, resultRoot, verdictCid: rootOf('verdict') });
+  verdict(
+    round: number,
+    task: number,
+    resultRoot: Root,
+    by: ChainWriter = this.validator,
+    offence: ResultOffence = 'provenCheating',
+  ): Promise<Hex> {
+    return by.signVerdict({ job: this.job, round, task, resultRoot, verdictCid: rootOf('verdict'), offence });
   }
 
-  async convict(round: number, task: number, slot: number, correctRoot: Root, by: ChainWriter = this.coordinator): Promise<ChainReceipt> {
-    const evidence = await this.verdict(round, task, correctRoot);
+  async convict(
+    round: number,
+    task: number,
+    slot: number,
+    correctRoot: Root,
+    by: ChainWriter = this.coordinator,
+    offence: ResultOffence = 'provenCheating',
+  ): Promise<ChainReceipt> {
+    const evidence = await this.verdict(round, task, correctRoot, this.validator, offence);
     const { node } = this.seat(task, slot);
     return by.send({ call: 'convict', job: this.job, round, task, slot, node, verdictCid: rootOf('verdict'), evidence });
   }
 
-  finalize(round: number, accepted: readonly (readonly [task: number, resultRoot: Root, evidence?: Hex])[]): Promise<ChainReceipt> {
+  finalize(
+    round: number,
+    accepted: readonly (readonly [task: number, resultRoot: Root, evidence?: Hex, score?: number])[],
+    accuracy = 0,
+  ): Promise<ChainReceipt> {
     return this.coordinator.send({
       call: 'finalize',
       job: this.job,
       round,
       checkpointCid: rootOf(`checkpoint ${round}`),
-      accepted: accepted.map(([task, resultRoot, evidence]) => ({ task, resultRoot, evidence: evidence ?? '0x' })),
+      accuracy,
+      accepted: accepted.map(([task, resultRoot, evidence, score]) => ({
+        task,
+        score: score ?? 1,
+        resultRoot,
+        evidence: evidence ?? '0x',
+      })),
     });
   }
 

@@ -36,13 +36,22 @@ export function homePaths(path: string): HomePaths {
   };
 }
 
-/** Addresses of the five contracts. */
+/** Addresses of the network's contracts. */
 export const contractsSchema = struct({
+  forwarder: addressText,
+  insuranceFund: addressText,
+  reputationRegistry: addressText,
   nodeCertRegistry: addressText,
   jobManager: addressText,
-  proofOfCompute: addressText,
-  modelRegistry: addressText,
   faultVerifier: addressText,
+  proofOfCompute: addressText,
+  trainProofLog: addressText,
+  modelRegistry: addressText,
+  emissionPool: addressText,
+  didRegistry: addressText,
+  dataConsent: addressText,
+  teeVerifier: addressText,
+  trainRequest: addressText,
 });
 
 const networkSchema = struct({
@@ -56,7 +65,7 @@ const networkSchema = struct({
 });
 export type Network = Infer<typeof networkSchema>;
 
-export const chainUrl = (network: Network): string => `http://${network.host}:${network.chainPort}`;
+export const chainUrl = (network: Pick<Network, 'host' | 'chainPort'>): string => `http://${network.host}:${network.chainPort}`;
 export const coordinatorUrl = (network: Network): string => `http://${network.host}:${network.coordinatorPort}`;
 
 /** The network of a home; null where `muster up` never ran. Throws FIELD_INVALID for a damaged file. */

@@ -31,6 +31,7 @@ import {
   MusterError,
   objectKinds,
   parseCid,
+  plainPolicy,
   type Root,
   sha256,
 } from '@muster/protocol';
@@ -209,7 +210,8 @@ export async function submitJob(options: SubmitOptions): Promise<JobId> {
   const modelId = keccakOfWords([specCid, chain.account, block]);
   await chain.send({ call: 'registerModel', modelId, modelCid: digestOf(spec.model), datasetCid: digestOf(spec.dataset) });
   const { rounds, tasks, redundancy } = spec;
-  const receipt = await chain.send({ call: 'submitJob', specCid, modelId, rounds, tasks, redundancy, coordinator, validator, budgetWei });
+  const shape = { specCid, modelId, rounds, tasks, redundancy, coordinator, validator, budgetWei };
+  const receipt = await chain.send({ call: 'submitJob', ...shape, policy: plainPolicy(tasks) });
   const submitted = receipt.events.find((event) => event.event === 'JobSubmitted');
   if (submitted === undefined) throw new MusterError('INTERNAL', 'the chain took the job without saying its id');
   return submitted.job;

@@ -88,25 +88,15 @@ async function deploy(
   const privateKey = await loadOrCreateAccountKey(paths.key('organizer.account'));
   const draft = { version: 1, chainId, host, chainPort, coordinatorPort, accounts };
   const { contracts } = await deployContracts({
-    rpcUrl: chainUrl({ ...draft, contracts: noContracts }),
+    rpcUrl: chainUrl(draft),
     privateKey,
-    slashReceiver: burnAddress,
+    coordinator: accounts.coordinator,
+    validator: accounts.validator,
   });
   const network: Network = { ...draft, contracts };
   await writeNetwork(paths, network);
   return network;
 }
-
-/** Slashed stakes are credited here: nobody who judges may gain. */
-const burnAddress = `0x${'0'.repeat(36)}dead` as Address;
-const zeroAddress = `0x${'0'.repeat(40)}` as Address;
-const noContracts: Network['contracts'] = {
-  nodeCertRegistry: zeroAddress,
-  jobManager: zeroAddress,
-  proofOfCompute: zeroAddress,
-  modelRegistry: zeroAddress,
-  faultVerifier: zeroAddress,
-};
 
 async function freePort(host: string): Promise<number> {
   const server = createServer();

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {AcceptedTask, ComputeReceipt, Slot, TrainProof} from "../types/ComputeTypes.sol";
+import {Offence} from "../types/SlashTypes.sol";
 
 /// Commit, reveal, convict, finalize: what was computed, by whom, and what it earned.
 interface IProofOfCompute {
@@ -26,26 +27,30 @@ interface IProofOfCompute {
         bytes32 indexed node,
         bytes32 revealedRoot,
         bytes32 correctRoot,
-        bytes32 verdictCid
+        bytes32 verdictCid,
+        Offence offence
     );
+    event UnrevealedReported(bytes32 indexed job, uint64 round, uint32 task, uint32 slot, bytes32 indexed node, uint256 slashedWei);
     event TaskFinalized(bytes32 indexed job, uint64 round, uint32 task, bytes32 resultRoot, uint32 paid);
     event RewardCredited(
         bytes32 indexed job, uint64 round, uint32 task, uint32 slot, bytes32 indexed node, address indexed operator, uint256 amountWei
     );
-    event RoundFinalized(bytes32 indexed job, uint64 round, bytes32 checkpointCid);
+    event RoundFinalized(bytes32 indexed job, uint64 round, bytes32 checkpointCid, uint16 accuracy);
 
+    error NotJobManager(address caller);
     error SlotOutOfRange(uint32 task, uint32 slot);
+    error SlotTaken(uint32 task, uint32 slot);
     error NodeNotInSlot(bytes32 node, uint32 task, uint32 slot);
-    error NodeAlreadyInTask(bytes32 node, uint32 task, uint32 slot);
     error CommitmentMissing(uint32 task, uint32 slot);
     error AlreadyCommitted(uint32 task, uint32 slot);
     error CommitsAreClosed(uint32 task);
     error CommitsStillOpen(uint32 task);
     error DeadlineNotReached(uint64 commitDeadline, uint256 time);
+    error RoundIsOver(bytes32 job, uint64 round);
     error NotCommitted(uint32 task, uint32 slot);
     error AlreadyRevealed(uint32 task, uint32 slot);
     error ResultRootMissing();
-    error CommitmentMismatch(bytes32 expected, bytes32 actual);
+    error CommitmentMismatch(bytes32 job, uint64 round, uint32 task, uint32 slot);
     error ProofNotBound(bytes32 jobId, bytes32 nodePubkey);
     error SignatureLengthInvalid(uint256 length);
     error NotRevealed(uint32 task, uint32 slot);
@@ -56,11 +61,28 @@ interface IProofOfCompute {
     error VerdictCidMismatch(bytes32 verdictCid, bytes32 evidenceCid);
     error VerdictEmpty();
     error TasksNotAscending(uint32 task);
+    error ScoreInvalid(uint32 task, uint256 score, uint256 left);
+    error AccuracyInvalid(uint16 accuracy);
     error NoMajority(uint32 task, bytes32 resultRoot, uint32 count, uint32 redundancy);
+    error JobStillOpen(bytes32 job);
     error NotRewarded(uint32 task, uint32 slot);
 
-    /// Records a commitment to a result. The node's operator only; the node must be active and hold the slot.
-    /// When the task's last slot commits, its commits close.
+    /// Takes note of an assigned round. AIJobManager only.
+    function openRound(
+        bytes32 jobId,
+        uint64 round,
+        bytes32 assignmentRoot,
+        uint32 tasks,
+        uint32 redundancy,
+        uint64 commitDeadline,
+        uint128 exposureWei
+    ) external;
+
+    /// Gives a slot that has not committed to another holder. AIJobManager only.
+    function reassignSlot(bytes32 jobId, uint64 round, uint32 task, uint32 slot, address holder) external;
+
+    /// Records a commitment to a result. Whoever the assignment names as the node's operator; the node itself is looked at when it reveals.
+    /// @param commitment Digests.commitment; 248 bits of it are kept
     /// @param proof sorted-pair keccak Merkle proof of Digests.assignmentLeaf; ignored where the slot was reassigned
     function commit(
         bytes32 jobId,
@@ -72,12 +94,13 @@ interface IProofOfCompute {
         bytes32[] calldata proof
     ) external;
 
-    /// Closes a task's commits with what is there, once the deadline has passed. Coordinator only.
+    /// Closes a task's commits with what is there, once the deadline has passed. Anyone, so that no coordinator can hold up a reveal.
     function closeCommits(bytes32 jobId, uint64 round, uint32 task) external;
 
-    /// Opens a commitment, once the task's commits are closed. The node's operator only.
+    /// Opens a commitment, once every slot of the task has committed or is closed. The node's operator only. From here on the result can be
+    /// challenged and the node's stake is held.
     /// @param resultCid content id of the result's objects
-    /// @param proof     stored as its hash, emitted whole; its signature is checked off chain
+    /// @param proof     emitted whole; its signature is checked off chain
     function reveal(
         bytes32 jobId,
         uint64 round,
@@ -90,7 +113,8 @@ interface IProofOfCompute {
         TrainProof calldata proof
     ) external;
 
-    /// Proves that a revealed result is wrong: the node loses its whole stake and is deactivated. Anyone with evidence, at any time.
+    /// Proves that a revealed result is wrong: the node loses stake by the offence that the evidence shows, and the job's owner is insured
+    /// for what the result was paid. Anyone with evidence, at any time; the caller is the challenger.
     /// The first verdict on a task stands: a later one for another root is refused.
     /// @param node the node in the slot, so that nobody is convicted by a wrong number
     function convict(
@@ -104,19 +128,26 @@ interface IProofOfCompute {
     ) external;
 
     /// Ends the round. Tasks ascend; each is accepted because more than half of its slots revealed the root, or because evidence names
-    /// it. Every slot that revealed an accepted root and is not convicted earns its share. Coordinator only.
-    function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, AcceptedTask[] calldata accepted) external;
+    /// it. Every node that revealed an accepted root and is not convicted earns its share, once per task. Coordinator only.
+    /// @param accuracy of the round's global model, basis points; 0 where it was not measured. Auditors measure it again.
+    function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, uint16 accuracy, AcceptedTask[] calldata accepted) external;
+
+    /// Pays the majority of a task in the open round of a job that was cancelled or has failed, out of what was kept of its budget. Anyone,
+    /// for `roundTimeout` seconds after the end.
+    function settleTask(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot) external;
+
+    /// Says that a node committed and never revealed, once the round or the job is over. It costs reputation; where the job has failed, also
+    /// the slot's share of the budget from the node's stake. Anyone; the caller is the challenger.
+    /// @param proof as for `commit`
+    function reportUnrevealed(bytes32 jobId, uint64 round, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof) external;
 
     /// Whether the slot may still be given to another node: in range, not committed, its task's commits open.
     function slotOpen(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (bool);
 
     function slotOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (Slot memory);
 
-    /// Commits so far, whether they are closed, and the root a verdict has named (or 0).
-    function taskOf(bytes32 jobId, uint64 round, uint32 task)
-        external
-        view
-        returns (uint32 commits, bool closed, bytes32 verdictRoot);
+    /// The root a verdict has named for the task, or 0.
+    function verdictOf(bytes32 jobId, uint64 round, uint32 task) external view returns (bytes32 verdictRoot);
 
     /// What the slot was paid for. Reverts NotRewarded.
     function receiptOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (ComputeReceipt memory);

@@ -21,4 +21,9 @@ library Capabilities {
         caps.bandwidthMbps = uint32(bits >> 40);
         caps.computeUnits = uint32(bits >> 72);
     }
+
+    /// The word with the TEE bit set.
+    function withTee(bytes32 word) internal pure returns (bytes32) {
+        return word | bytes32(uint256(2));
+    }
 }

@@ -13,38 +13,34 @@ struct TrainProof {
     bytes signature;
 }
 
-/// How far the execution in a slot has come. `Convicted` is final; `Rewarded` may still become `Convicted`.
+/// How far the execution in a slot has come. `Reassigned` waits for its new holder, `Closed` takes no commitment any more. `Convicted`
+/// and `Missed` are final; `Rewarded` may still become `Convicted`.
 enum SlotStatus {
     Empty,
+    Reassigned,
+    Closed,
     Committed,
     Revealed,
     Rewarded,
-    Convicted
+    Convicted,
+    Missed
 }
 
-/// One execution of a task by one node.
+/// One execution of a task by one node. `node` and `resultRoot` are 0 before the reveal.
 struct Slot {
     SlotStatus status;
-    uint64 committedAt;
     uint64 revealedAt;
     uint64 rewardedAt;
+    uint128 rewardWei;
     bytes32 node;
-    bytes32 commitment;
     bytes32 resultRoot;
-    bytes32 proofHash;
 }
 
-/// A task of a round. `verdictRoot` is the root a proven verdict has named, or 0.
-struct Task {
-    uint32 commits;
-    bool closed;
-    bytes32 verdictRoot;
-    mapping(uint32 slot => Slot) slots;
-}
-
-/// A task whose result enters the round. `evidence` is empty, or a verdict for `resultRoot` where no majority revealed it.
+/// A task whose result enters the round. `score` is its contribution; `evidence` is empty, or a verdict for `resultRoot` where no
+/// majority revealed it.
 struct AcceptedTask {
     uint32 task;
+    uint32 score;
     bytes32 resultRoot;
     bytes evidence;
 }
@@ -58,7 +54,6 @@ struct ComputeReceipt {
     bytes32 node;
     address operator;
     bytes32 resultRoot;
-    bytes32 proofHash;
     uint256 reward;
     uint64 rewardedAt;
 }

@@ -11,3 +11,5 @@ error RoundOutOfOrder(bytes32 job, uint64 round, uint64 nextRound);
 error RoundNotAssigned(bytes32 job, uint64 round);
 error NodeNotActive(bytes32 node);
 error NotOperator(bytes32 node, address caller);
+/// A function that only one contract of the network may call.
+error NotThroughItsDoor(address caller);

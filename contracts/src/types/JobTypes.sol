@@ -7,24 +7,74 @@ enum JobStatus {
     Running,
     Paused,
     Completed,
-    Cancelled
+    Cancelled,
+    Failed
 }
 
-/// A training job and its escrow. `budget - paid` is held for it while it is running or paused.
+/// How a job spreads its work: over data that stays with its owners, over shards of one dataset, or one node alone.
+enum JobKind {
+    Federated,
+    DataParallel,
+    SingleNode
+}
+
+/// Which contract settles a job's rounds: every node by its own transactions, or the coordinator for all of them at once.
+enum Settlement {
+    Direct,
+    Batched
+}
+
+/// What a job pays for (R38). The formulas stand in the library Rewards.
+enum RewardModel {
+    PerRound,
+    PerBatch,
+    PerGradientUpdate,
+    PerAccuracyGain
+}
+
+/// Terms of payment. What a model does not use is 0, except `scoreTotal`, which is at least 1.
+struct RewardTerms {
+    RewardModel model;
+    /// Contribution scores of all tasks of a round together.
+    uint32 scoreTotal;
+    /// PerBatch: compute time of one task, estimated by the planner.
+    uint32 gpuSecondsPerTask;
+    /// PerBatch: records in a batch.
+    uint32 batchSize;
+    /// PerGradientUpdate: training steps of one task.
+    uint32 stepsPerTask;
+    /// PerAccuracyGain: the part of the budget that is kept for the bonus, basis points.
+    uint16 bonusBasisPoints;
+    /// PerAccuracyGain: how much a round must gain over the best before it for the bonus, basis points of accuracy.
+    uint16 targetGainBasisPoints;
+}
+
+/// A training job and its escrow. `budget - paid` is held for it while it is running or paused; after it was cancelled or has failed,
+/// `reserve` is what finished work of the open round can still be paid from.
 struct Job {
     address owner;
-    uint64 submittedAt;
-    uint32 redundancy;
-    address coordinator;
-    uint64 rounds;
-    uint32 tasks;
-    address validator;
-    uint64 nextRound;
     JobStatus status;
-    bytes32 specCid;
-    bytes32 modelId;
+    JobKind kind;
+    Settlement settlement;
+    uint32 redundancy;
+    uint32 minParticipants;
+    address coordinator;
+    uint32 tasks;
+    uint16 bestAccuracy;
+    uint40 submittedAt;
+    address validator;
+    uint64 rounds;
+    uint64 nextRound;
+    uint64 progressAt;
+    uint64 roundTimeout;
+    uint64 endedAt;
     uint128 budget;
     uint128 paid;
+    uint128 sponsored;
+    uint128 reserve;
+    bytes32 specCid;
+    bytes32 modelId;
+    RewardTerms reward;
 }
 
 /// What `submitJob` is told. Content ids are SHA-256 digests.
@@ -36,6 +86,12 @@ struct JobTerms {
     uint32 redundancy;
     address coordinator;
     address validator;
+    JobKind kind;
+    Settlement settlement;
+    uint32 minParticipants;
+    /// Seconds without progress after which anyone may call the job failed, and for which finished work can be settled after its end.
+    uint64 roundTimeout;
+    RewardTerms reward;
 }
 
 /// A round's node set and assignment. `closedBlock` is 0 before `closeNodes`; `assigned` is false before `assign`.
@@ -44,8 +100,6 @@ struct Round {
     uint32 nodeCount;
     uint64 commitDeadline;
     bool assigned;
-    bytes32 nodeSetRoot;
     bytes32 beacon;
     bytes32 assignmentRoot;
-    bytes32 assignmentCid;
 }

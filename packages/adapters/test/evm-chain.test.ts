@@ -1,7 +1,7 @@
 /** The EVM adapter where the chain is not well: answers lost, nonces taken, another chain, nobody there. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Address, MusterError } from '@muster/protocol';
+import { type Address, MusterError, plainPolicy } from '@muster/protocol';
 import { custom, type Hex, keccak256, toHex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { nodeOf, refusal, register, rootOf, startTestChain, type TestChain } from '../../../contracts/test/harness.ts';
@@ -201,6 +201,6 @@ test('the job’s own ids travel through the chain unchanged', async () => {
   const owner = await chain.actor(1);
   const terms = { specCid: rootOf('spec'), modelId: rootOf('model'), rounds: 4_000_000_000, tasks: 4_000_000_000, redundancy: 64 };
   const people = { coordinator: owner.account, validator: owner.account, budgetWei: 0n };
-  const { events } = await owner.send({ call: 'submitJob', ...terms, ...people });
-  expect(events).toMatchObject([{ event: 'JobSubmitted', ...terms, ...people }]);
+  const { events } = await owner.send({ call: 'submitJob', ...terms, ...people, policy: plainPolicy(terms.tasks) });
+  expect(events[0]).toMatchObject({ event: 'JobSubmitted', ...terms, ...people });
 });

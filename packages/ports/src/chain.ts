@@ -4,7 +4,7 @@
  * One call per contract function and one event per contract event, with the same names. Adapters translate; they decide nothing.
  * All 32-byte content ids on chain are SHA-256 digests (`digestOf(cid)`), amounts are wei, times are seconds.
  */
-import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+import type { Address, JobId, JobPolicy, NodeId, Offence, ResultOffence, Root } from '@muster/protocol';
 
 export type NodeRole = 'trainer' | 'validator' | 'aggregator' | 'storage' | 'inference';
 
@@ -38,7 +38,13 @@ export type ChainCall =
       readonly slaId: Root;
       readonly stakeWei: bigint;
     }
-  | { readonly call: 'heartbeat'; readonly node: NodeId }
+  | {
+      readonly call: 'heartbeat' | 'startUnbonding' | 'cancelUnbonding' | 'withdrawStake' | 'reportMissedHeartbeats';
+      readonly node: NodeId;
+    }
+  | { readonly call: 'topUp'; readonly node: NodeId; readonly amountWei: bigint }
+  | { readonly call: 'verifyHardware'; readonly node: NodeId; readonly hwHash: Root; readonly attestation: `0x${string}` }
+  | { readonly call: 'verifyTee'; readonly node: NodeId; readonly quote: `0x${string}` }
   | {
       readonly call: 'submitJob';
       readonly specCid: Root;
@@ -49,8 +55,13 @@ export type ChainCall =
       readonly coordinator: Address;
       readonly validator: Address;
       readonly budgetWei: bigint;
+      readonly policy: JobPolicy;
     }
-  | { readonly call: 'pauseJob' | 'resumeJob' | 'cancelJob' | 'completeJob'; readonly job: JobId }
+  | {
+      readonly call: 'pauseJob' | 'resumeJob' | 'cancelJob' | 'completeJob' | 'failJob' | 'releaseReserve';
+      readonly job: JobId;
+    }
+  | { readonly call: 'specifyJob'; readonly job: JobId; readonly specCid: Root }
   | { readonly call: 'closeNodes'; readonly job: JobId; readonly round: number; readonly nodeSetRoot: Root; readonly nodeCount: number }
   | {
       readonly call: 'assign';
@@ -78,13 +89,27 @@ export type ChainCall =
       readonly job: JobId;
       readonly round: number;
       readonly checkpointCid: Root;
-      /** One entry per accepted task, ascending. `evidence` is empty, or a verdict that names the root where no majority does. */
-      readonly accepted: readonly { readonly task: number; readonly resultRoot: Root; readonly evidence: `0x${string}` }[];
+      /** Of the round's global model, basis points; 0 where it was not measured. */
+      readonly accuracy: number;
+      /**
+       * One entry per accepted task, ascending. `score` is its contribution; `evidence` is empty, or a verdict that names the root where no
+       * majority does.
+       */
+      readonly accepted: readonly {
+        readonly task: number;
+        readonly score: number;
+        readonly resultRoot: Root;
+        readonly evidence: `0x${string}`;
+      }[];
     }
+  | { readonly call: 'settleTask'; readonly job: JobId; readonly round: number; readonly task: number; readonly resultRoot: Root }
+  | ({ readonly call: 'reportUnrevealed'; readonly node: NodeId; readonly proof: readonly Root[] } & SlotId)
   | { readonly call: 'registerModel'; readonly modelId: Root; readonly modelCid: Root; readonly datasetCid: Root }
   | { readonly call: 'addCheckpoint'; readonly modelId: Root; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
   | { readonly call: 'publishModel'; readonly modelId: Root; readonly checkpointCid: Root }
-  | { readonly call: 'withdraw' }
+  | { readonly call: 'withdraw' | 'claimInsurance' | 'reclaimEmission' }
+  | { readonly call: 'depositInsurance' | 'depositEmission'; readonly amountWei: bigint }
+  | { readonly call: 'sponsorJob'; readonly job: JobId; readonly amountWei: bigint }
   | { readonly call: 'transfer'; readonly to: Address; readonly amountWei: bigint };
 
 /** Where an event stands in the chain; `(block, index)` orders all events. */
@@ -110,9 +135,30 @@ export type ChainEvent = EventPlace &
         readonly event: 'NodeSlashed';
         readonly node: NodeId;
         readonly amountWei: bigint;
-        readonly deactivated: boolean;
-        readonly reason: Root;
+        /** Whether the node may go on working. */
+        readonly active: boolean;
+        readonly offence: Offence;
       }
+    | {
+        /** Where a slashed amount went. `challenger` is null where nobody had a share. */
+        readonly event: 'SlashDivided';
+        readonly node: NodeId;
+        readonly challenger: Address | null;
+        readonly challengerWei: bigint;
+        readonly insuranceWei: bigint;
+        readonly burnedWei: bigint;
+      }
+    | {
+        readonly event: 'StakeAdded';
+        readonly node: NodeId;
+        readonly amountWei: bigint;
+        readonly stakeWei: bigint;
+        readonly active: boolean;
+      }
+    | { readonly event: 'UnbondingStarted'; readonly node: NodeId; readonly withdrawableAt: number }
+    | { readonly event: 'UnbondingCancelled'; readonly node: NodeId }
+    | { readonly event: 'StakeWithdrawn'; readonly node: NodeId; readonly operator: Address; readonly amountWei: bigint }
+    | { readonly event: 'HeartbeatsMissed'; readonly node: NodeId; readonly missed: number }
     | {
         readonly event: 'JobSubmitted';
         readonly job: JobId;
@@ -126,8 +172,14 @@ export type ChainEvent = EventPlace &
         readonly validator: Address;
         readonly budgetWei: bigint;
       }
+    | { readonly event: 'JobTermsSet'; readonly job: JobId; readonly policy: JobPolicy }
+    | { readonly event: 'JobSpecified'; readonly job: JobId; readonly specCid: Root }
+    | { readonly event: 'JobSponsored'; readonly job: JobId; readonly amountWei: bigint }
     | { readonly event: 'JobPaused' | 'JobResumed'; readonly job: JobId }
-    | { readonly event: 'JobCompleted' | 'JobCancelled'; readonly job: JobId; readonly refundWei: bigint }
+    | { readonly event: 'JobCompleted'; readonly job: JobId; readonly refundWei: bigint }
+    | { readonly event: 'JobCancelled'; readonly job: JobId; readonly refundWei: bigint; readonly reserveWei: bigint }
+    | { readonly event: 'JobFailed'; readonly job: JobId; readonly refundWei: bigint; readonly reserveWei: bigint }
+    | { readonly event: 'ReserveReleased'; readonly job: JobId; readonly refundWei: bigint }
     | { readonly event: 'NodesClosed'; readonly job: JobId; readonly round: number; readonly nodeSetRoot: Root; readonly nodeCount: number }
     | {
         readonly event: 'RoundAssigned';
@@ -155,7 +207,9 @@ export type ChainEvent = EventPlace &
         readonly revealedRoot: Root;
         readonly correctRoot: Root;
         readonly verdictCid: Root;
+        readonly offence: Offence;
       } & SlotId)
+    | ({ readonly event: 'UnrevealedReported'; readonly node: NodeId; readonly slashedWei: bigint } & SlotId)
     | {
         readonly event: 'TaskFinalized';
         readonly job: JobId;
@@ -165,7 +219,13 @@ export type ChainEvent = EventPlace &
         readonly paid: number;
       }
     | ({ readonly event: 'RewardCredited'; readonly node: NodeId; readonly operator: Address; readonly amountWei: bigint } & SlotId)
-    | { readonly event: 'RoundFinalized'; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
+    | {
+        readonly event: 'RoundFinalized';
+        readonly job: JobId;
+        readonly round: number;
+        readonly checkpointCid: Root;
+        readonly accuracy: number;
+      }
     | {
         readonly event: 'ModelRegistered';
         readonly modelId: Root;
@@ -182,6 +242,9 @@ export type ChainEvent = EventPlace &
       }
     | { readonly event: 'ModelPublished'; readonly modelId: Root; readonly checkpointCid: Root }
     | { readonly event: 'Withdrawn'; readonly operator: Address; readonly amountWei: bigint }
+    | { readonly event: 'CreditTransferred'; readonly from: Address; readonly to: Address; readonly amountWei: bigint }
+    | { readonly event: 'CoverGranted' | 'CoverPaid'; readonly account: Address; readonly amountWei: bigint }
+    | { readonly event: 'InsuranceDeposited'; readonly from: Address; readonly amountWei: bigint }
   );
 
 export type ChainEventName = ChainEvent['event'];
@@ -194,10 +257,17 @@ export interface ChainNode {
   readonly stakeWei: bigint;
   readonly registeredAt: number;
   readonly lastHeartbeat: number;
+  readonly status: ChainNodeStatus;
+  /** Whether it may be given work: `status` is `active`. */
   readonly active: boolean;
+  /** Offences of dishonesty so far; the third takes everything. */
+  readonly offences: number;
+  readonly hardwareVerified: boolean;
 }
 
-export type ChainJobStatus = 'running' | 'paused' | 'completed' | 'cancelled';
+export type ChainNodeStatus = 'active' | 'suspended' | 'unbonding' | 'left' | 'deactivated';
+
+export type ChainJobStatus = 'running' | 'paused' | 'completed' | 'cancelled' | 'failed';
 
 export interface ChainJob {
   readonly job: JobId;
@@ -209,6 +279,9 @@ export interface ChainJob {
   readonly status: ChainJobStatus;
   readonly budgetWei: bigint;
   readonly paidWei: bigint;
+  /** Of an ended job: what finished work of its open round can still be paid from. */
+  readonly reserveWei: bigint;
+  readonly policy: JobPolicy;
   /** The next round that has not been finalized. */
   readonly nextRound: number;
 }
@@ -217,11 +290,20 @@ export interface ChainJob {
 export interface ChainInfo {
   readonly chainId: number;
   readonly contracts: {
+    readonly forwarder: Address;
+    readonly insuranceFund: Address;
+    readonly reputationRegistry: Address;
     readonly nodeCertRegistry: Address;
     readonly jobManager: Address;
-    readonly proofOfCompute: Address;
-    readonly modelRegistry: Address;
     readonly faultVerifier: Address;
+    readonly proofOfCompute: Address;
+    readonly trainProofLog: Address;
+    readonly modelRegistry: Address;
+    readonly emissionPool: Address;
+    readonly didRegistry: Address;
+    readonly dataConsent: Address;
+    readonly teeVerifier: Address;
+    readonly trainRequest: Address;
   };
 }
 
@@ -239,6 +321,17 @@ export interface VerdictStatement {
   readonly task: number;
   readonly resultRoot: Root;
   readonly verdictCid: Root;
+  /** What a node that revealed another root is guilty of. */
+  readonly offence: ResultOffence;
+}
+
+/** Reputation of a node, as `ReputationRegistry` counts it. */
+export interface ChainReputation {
+  /** 0 … 1 000 000. */
+  readonly score: number;
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly missed: number;
 }
 
 /** Read side; needs no key. */
@@ -253,6 +346,9 @@ export interface ChainReader {
   balance(account: Address): Promise<bigint>;
   /** Rewards credited and not yet withdrawn. */
   credit(account: Address): Promise<bigint>;
+  reputation(node: NodeId): Promise<ChainReputation>;
+  /** Wei that the insurance fund owes `account`. */
+  insured(account: Address): Promise<bigint>;
   /** Whether `evidence` proves `statement` to the fault verifier, so that `convict` and `finalize` will take it. */
   proves(statement: VerdictStatement, evidence: `0x${string}`): Promise<boolean>;
   /** All Muster events with `fromBlock <= block <= toBlock` (default: head), in order. */

@@ -1,5 +1,6 @@
 export * from './abi.ts';
 export * from './canonical.ts';
+export * from './economy.ts';
 export * from './envelope.ts';
 export * from './errors.ts';
 export * from './hash.ts';

@@ -186,6 +186,8 @@ export const verdictSchema = struct({
   assignment: link,
   resultRoot: rootText,
   outcome: taskOutcomeSchema,
+  /** What the results that differ are guilty of, at least. */
+  offence: oneOf('gradientMismatch', 'invalidProof', 'fakeGradients', 'provenCheating'),
 });
 export type Verdict = Infer<typeof verdictSchema>;
 

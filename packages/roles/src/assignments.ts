@@ -1,8 +1,18 @@
 /**
  * Reads a round's assignment from the store and checks it against the chain and the previous checkpoint.
  */
-import { type Assignment, type Checkpoint, type CidText, decodeLinked, type NodeId, objectKinds, MusterError } from '@muster/protocol';
-import { checkAssignment, encodeTensors, type ReadBlock } from '@muster/round';
+import {
+  type Assignment,
+  type Checkpoint,
+  type CidText,
+  decodeLinked,
+  MusterError,
+  type NodeId,
+  objectKinds,
+  type Root,
+  type TaskOutcome,
+} from '@muster/protocol';
+import { checkAssignment, encodeTensors, type OperatorOf, outcomeRoot, type ReadBlock } from '@muster/round';
 import { type JobRecord, objectCid, type RoundRecord } from './history.ts';
 import type { JobMaterial } from './material.ts';
 
@@ -37,7 +47,13 @@ export async function roundBase(job: JobRecord, round: number, material: JobMate
 }
 
 /** The assignment of a round that is assigned on chain. Throws ASSIGNMENT_WRONG if it does not follow from the record. */
-export async function readAssignment(job: JobRecord, round: RoundRecord, material: JobMaterial, read: ReadBlock): Promise<Assignment> {
+export async function readAssignment(
+  job: JobRecord,
+  round: RoundRecord,
+  operatorOf: OperatorOf,
+  material: JobMaterial,
+  read: ReadBlock,
+): Promise<Assignment> {
   const { closed, assigned } = round;
   if (closed === null || assigned === null) throw new MusterError('INTERNAL', 'the round is not assigned');
   const cid = objectCid(assigned.assignmentCid);
@@ -52,11 +68,26 @@ export async function readAssignment(job: JobRecord, round: RoundRecord, materia
     slots: material.shardSizes.map((sampleCount, task) => ({ sampleCount, slotState: base.slotStates[task] ?? null })),
     nodeSetRoot: closed.nodeSetRoot,
     assignmentRoot: assigned.assignmentRoot,
+    operatorOf,
   });
   return assignment;
 }
 
+/** The outcome behind a reveal; null where the store has none that opens the revealed root. */
+export async function shownOutcome(
+  revealed: { readonly resultCid: Root; readonly resultRoot: Root },
+  read: ReadBlock,
+): Promise<TaskOutcome | null> {
+  try {
+    const { outcome } = decodeLinked(objectKinds.taskResult, await read(objectCid(revealed.resultCid)));
+    return outcomeRoot(outcome) === revealed.resultRoot ? outcome : null;
+  } catch (error) {
+    if (error instanceof MusterError && error.code !== 'INTERNAL') return null;
+    throw error;
+  }
+}
+
 /** Who holds a slot now: the last reassignment on chain, or the assignment. */
-export function holderOf(assignment: Assignment, round: RoundRecord, task: number, slot: number): NodeId | null {
+export function nodeIn(assignment: Assignment, round: RoundRecord, task: number, slot: number): NodeId | null {
   return round.tasks.get(task)?.slots.get(slot)?.reassigned?.node ?? assignment.tasks[task]?.nodes[slot] ?? null;
 }

@@ -14,18 +14,32 @@ import {
   type CidText,
   commitmentOf,
   decodeLinked,
+  holderOf,
   type JobId,
   type JobSpec,
   MusterError,
   type NodeId,
   objectKinds,
+  type Offence,
   type TaskOutcome,
   type TaskResult,
 } from '@muster/protocol';
-import { carriedStates, executionReward, outcomeRoot, type ReadBlock, summarize } from '@muster/round';
-import { holderOf, readAssignment, readCheckpoint, roundBase } from './assignments.ts';
+import {
+  accuracyBasisPoints,
+  accuracyBonus,
+  carriedStates,
+  contributionScore,
+  offenceOf,
+  offencesBySeverity,
+  type OperatorOf,
+  outcomeRoot,
+  type ReadBlock,
+  slotReward,
+  summarize,
+} from '@muster/round';
+import { nodeIn, readAssignment, shownOutcome, readCheckpoint, roundBase } from './assignments.ts';
 import { averageOf } from './coordinator-duties.ts';
-import { ChainHistory, type JobRecord, objectCid, type RoundRecord, type SlotRecord, type TaskRecord } from './history.ts';
+import { budgetAt, ChainHistory, type JobRecord, objectCid, type RoundRecord, type SlotRecord, type TaskRecord } from './history.ts';
 import { drive, reader, type Report, type Scheduler } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
 import { proofDigests, verifyProof } from './proof.ts';
@@ -87,6 +101,8 @@ class Audit {
   #signatures = 0;
   #commitments = 0;
   #verdicts = 0;
+  /** Of the rounds audited so far, basis points. */
+  #bestAccuracy = 0;
 
   constructor(options: AuditOptions) {
     this.#options = options;
@@ -116,14 +132,15 @@ class Audit {
   }
 
   async run(job: JobRecord, history: ChainHistory): Promise<void> {
-    const specCid = objectCid(job.submitted.specCid);
+    const specCid = objectCid(job.specCid);
     this.place = specCid;
     const spec = decodeLinked(objectKinds.jobSpec, await this.#read(specCid));
     checkSpec(job, spec);
     const material = await loadMaterial(spec, this.#read, this.#options.executor, this.#options.limits);
     const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
     for (const round of finished) {
-      await this.#auditRound(job, round, spec, material);
+      await this.#auditRound(job, round, spec, material, history);
+      this.#bestAccuracy = Math.max(this.#bestAccuracy, round.finalized?.accuracy ?? 0);
       this.#options.report('audit.round', {
         job: job.submitted.job,
         round: round.finalized?.round,
@@ -139,12 +156,12 @@ class Audit {
     }
   }
 
-  async #auditRound(job: JobRecord, round: RoundRecord, spec: JobSpec, material: JobMaterial): Promise<void> {
+  async #auditRound(job: JobRecord, round: RoundRecord, spec: JobSpec, material: JobMaterial, history: ChainHistory): Promise<void> {
     const { assigned, finalized } = round;
     if (assigned === null || finalized === null) throw this.#fault('the round was finalized without an assignment');
     const number = finalized.round;
     this.place = objectCid(assigned.assignmentCid);
-    const assignment = await readAssignment(job, round, material, this.#read);
+    const assignment = await readAssignment(job, round, history.operatorOf, material, this.#read);
     for (const [task, { slots }] of round.tasks) {
       const within = task < assignment.tasks.length && [...slots.keys()].every((slot) => slot < job.submitted.redundancy);
       this.#demand(within, `the chain speaks of task ${task}, slots ${[...slots.keys()].join(', ')}: the job has no such place`);
@@ -163,7 +180,8 @@ class Audit {
       const honest = await drive(material.execute(number, index, await material.startOf(assignment, index)), this.#options.scheduler);
       this.#tasks++;
       outcomes.push(honest.outcome);
-      await this.#auditTask(job, round, assignment, material, task, { number, index, root: honest.resultRoot });
+      const correct = { number, index, root: honest.resultRoot, outcome: honest.outcome };
+      await this.#auditTask(job, round, assignment, material, task, correct, history.operatorOf);
     }
     await this.#auditCheckpoint(job, round, spec, material, { assignment, checkpoint, checkpointCid, outcomes });
   }
@@ -174,7 +192,8 @@ class Audit {
     assignment: Assignment,
     material: JobMaterial,
     task: TaskRecord,
-    honest: { readonly number: number; readonly index: number; readonly root: string },
+    honest: { readonly number: number; readonly index: number; readonly root: string; readonly outcome: TaskOutcome },
+    operatorOf: OperatorOf,
   ): Promise<void> {
     const where = this.place;
     if (task.finalized !== null) {
@@ -186,14 +205,20 @@ class Audit {
     let paid = 0;
     for (const [number, slot] of task.slots) {
       this.place = `${where}, slot ${number}`;
-      await this.#auditSlot(job, round, assignment, material, { slot, number, task: honest.index, honestRoot: honest.root });
+      await this.#auditSlot(job, round, assignment, material, {
+        slot,
+        number,
+        task: honest.index,
+        honest: { root: honest.root, outcome: honest.outcome },
+        operatorOf,
+      });
       if (slot.rewarded === null) continue;
       paid++;
       this.#demand(slot.revealed?.resultRoot === task.finalized?.resultRoot, 'a slot was paid without revealing the accepted root');
-      this.#demand(slot.convicted === null, 'a convicted slot was paid');
+      const convictedFirst = slot.convicted !== null && slot.convicted.block < slot.rewarded.block;
+      this.#demand(!convictedFirst, 'a convicted slot was paid');
       this.#demand(slot.rewarded.node === slot.revealed?.node, `${slot.rewarded.node} was paid for what ${slot.revealed?.node} revealed`);
-      const { budgetWei, rounds, tasks, redundancy } = job.submitted;
-      const reward = executionReward(budgetWei, rounds, tasks, redundancy);
+      const reward = this.#rewardOf(job, round, honest.index, material);
       this.#demand(slot.rewarded.amountWei === reward, `paid ${slot.rewarded.amountWei} wei instead of ${reward}`);
     }
     this.place = where;
@@ -206,18 +231,25 @@ class Audit {
     round: RoundRecord,
     assignment: Assignment,
     material: JobMaterial,
-    at: { readonly slot: SlotRecord; readonly number: number; readonly task: number; readonly honestRoot: string },
+    at: {
+      readonly slot: SlotRecord;
+      readonly number: number;
+      readonly task: number;
+      readonly honest: { readonly root: string; readonly outcome: TaskOutcome };
+      readonly operatorOf: OperatorOf;
+    },
   ): Promise<void> {
-    const { slot, task, honestRoot } = at;
+    const { slot, task, honest } = at;
     const { committed, revealed, convicted } = slot;
-    const holder = holderOf(assignment, round, task, at.number);
+    const holder = nodeIn(assignment, round, task, at.number);
     if (committed !== null) this.#demand(committed.node === holder, `${committed.node} committed, the slot is ${holder}'s`);
     if (revealed === null) {
       this.#demand(convicted === null, 'a slot was convicted that revealed nothing');
       return;
     }
     const place = { job: job.submitted.job, round: assignment.round, task, slot: at.number };
-    const opened = commitmentOf(place.job, place.round, task, at.number, revealed.node, revealed.salt, revealed.resultRoot);
+    const holding = holderOf(revealed.node, at.operatorOf(revealed.node));
+    const opened = commitmentOf(place.job, place.round, task, at.number, holding, revealed.salt, revealed.resultRoot);
     this.#demand(committed !== null && committed.commitment === opened, 'the reveal does not open the commitment');
     this.#commitments++;
     await this.#auditResult(place, revealed.node, slot, material);
@@ -227,9 +259,9 @@ class Audit {
         shown,
         `${convicted.node} was convicted for ${convicted.revealedRoot}, ${revealed.node} revealed ${revealed.resultRoot}`,
       );
-      await this.#auditConviction(job, round, place, convicted, honestRoot);
+      await this.#auditConviction(job, round, place, { convicted, revealed }, honest);
     } else if (round.tasks.get(task)?.finalized !== null && this.#anyConviction(round, task)) {
-      this.#demand(revealed.resultRoot === honestRoot, `${revealed.node} revealed a wrong root and was not convicted, others were`);
+      this.#demand(revealed.resultRoot === honest.root, `${revealed.node} revealed a wrong root and was not convicted, others were`);
     }
   }
 
@@ -286,9 +318,13 @@ class Audit {
     job: JobRecord,
     round: RoundRecord,
     place: { readonly job: JobId; readonly round: number; readonly task: number; readonly slot: number },
-    convicted: NonNullable<SlotRecord['convicted']>,
-    honestRoot: string,
+    {
+      convicted,
+      revealed,
+    }: { readonly convicted: NonNullable<SlotRecord['convicted']>; readonly revealed: NonNullable<SlotRecord['revealed']> },
+    honest: { readonly root: string; readonly outcome: TaskOutcome },
   ): Promise<void> {
+    const honestRoot = honest.root;
     const cid = objectCid(convicted.verdictCid);
     this.place = cid;
     const verdict = decodeLinked(objectKinds.verdict, await this.#read(cid));
@@ -301,8 +337,24 @@ class Audit {
     this.#demand(outcomeRoot(verdict.outcome) === verdict.resultRoot, 'the verdict’s outcome does not open its root');
     this.#demand(convicted.correctRoot === verdict.resultRoot, `the chain convicted by ${convicted.correctRoot}`);
     this.#demand(convicted.revealedRoot !== honestRoot, `${convicted.node} was convicted for the right result`);
+    const deserved: Offence = offenceOf(honest.outcome, await shownOutcome(revealed, this.#read));
+    const severity = (offence: Offence): number => offencesBySeverity.findIndex((other) => other === offence);
+    this.#demand(
+      convicted.offence === verdict.offence && severity(verdict.offence) <= severity(deserved),
+      `${convicted.node} was convicted of ${convicted.offence}, its result is at most ${deserved}`,
+    );
     this.#verdicts++;
     this.place = `job ${job.submitted.job}`;
+  }
+
+  /** What a paid slot of a task earns, by the terms of the job and the accuracy that the chain was told. */
+  #rewardOf(job: JobRecord, round: RoundRecord, task: number, material: JobMaterial): bigint {
+    const { rounds, tasks, redundancy } = job.submitted;
+    const budgetWei = budgetAt(job, round.finalized?.block ?? 0);
+    const paidJob = { budgetWei, rounds, tasks, redundancy, reward: job.policy.reward };
+    const score = contributionScore(job.policy, tasks, material.shardSizes[task] ?? 0);
+    const base = slotReward(paidJob, score);
+    return base + accuracyBonus(paidJob, base, score, round.finalized?.accuracy ?? 0, this.#bestAccuracy);
   }
 
   #anyConviction(round: RoundRecord, task: number): boolean {
@@ -362,6 +414,8 @@ class Audit {
       evaluation.records === records && evaluation.loss === loss && evaluation.correct === correct,
       `evaluating again gives loss ${evaluation.loss} and ${evaluation.correct} correct, the checkpoint says ${loss} and ${correct}`,
     );
+    const told = round.finalized?.accuracy ?? 0;
+    this.#demand(told === accuracyBasisPoints(evaluation), `the chain was told an accuracy of ${told} basis points`);
     if (round.checkpoint !== null)
       this.#demand(objectCid(round.checkpoint.checkpointCid) === checkpointCid, 'the model registry has another checkpoint');
   }
@@ -380,14 +434,31 @@ class Audit {
       }
     }
     const convicted = new Set(convictedNodes(history));
-    for (const node of history.slashed.keys()) this.#demand(convicted.has(node), `${node} was slashed and never convicted`);
-    const { budgetWei } = job.submitted;
+    const ofResults = new Set<Offence>(offencesBySeverity);
+    for (const [node, slashes] of history.slashed) {
+      const judged = slashes.some(({ offence }) => ofResults.has(offence));
+      this.#demand(!judged || convicted.has(node), `${node} was slashed for a result and never convicted`);
+    }
+    this.#auditSlashes(history);
+    const budgetWei = budgetAt(job, Number.MAX_SAFE_INTEGER);
     if (job.ended !== null) {
-      this.#demand(
-        paid + job.ended.refundWei === budgetWei,
-        `rewards ${paid} and refund ${job.ended.refundWei} are not the budget ${budgetWei}`,
-      );
+      const reserved = 'reserveWei' in job.ended ? job.ended.reserveWei : 0n;
+      const returned = job.ended.refundWei + (job.released?.refundWei ?? 0n);
+      // Until the reserve is released, it is what may still be paid or returned.
+      const whole = reserved > 0n && job.released === null ? paid + returned <= budgetWei : paid + returned === budgetWei;
+      this.#demand(whole, `rewards ${paid} and refunds ${returned} are not the budget ${budgetWei}`);
     } else this.#demand(paid <= budgetWei, `rewards ${paid} exceed the budget ${budgetWei}`);
+  }
+
+  /** Every slashed amount went somewhere, whole, and nothing of it to the validator who judged. */
+  #auditSlashes(history: ChainHistory): void {
+    const slashes = [...history.slashed.values()].flat().sort((a, b) => a.block - b.block || a.index - b.index);
+    this.#demand(slashes.length === history.divided.length, 'not every slashed amount was divided');
+    for (const [index, { node, amountWei }] of slashes.entries()) {
+      const divided = history.divided[index];
+      const sum = (divided?.challengerWei ?? 0n) + (divided?.insuranceWei ?? 0n) + (divided?.burnedWei ?? 0n);
+      this.#demand(divided?.node === node && sum === amountWei, `${node} lost ${amountWei} wei, ${sum} were divided`);
+    }
   }
 
   #demand(holds: boolean, problem: string): void {

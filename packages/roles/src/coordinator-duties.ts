@@ -6,18 +6,23 @@ import type { BlobStore, ChainWriter } from '@muster/ports';
 import { digestOf, encodeLinked, type JobId, MusterError, type NodeId, type CidText, type Root } from '@muster/protocol';
 import {
   type AcceptedTask,
+  accuracyBasisPoints,
   assignmentRoot,
   carriedStates,
+  contributionScore,
   type Duty,
   drawAssignment,
   encodeTensors,
   FederatedAverage,
   nodeSetRoot,
+  type OperatorOf,
   withNames,
   type Block,
 } from '@muster/round';
+import { readCheckpoint } from './assignments.ts';
+import type { JobRecord } from './history.ts';
 import type { JobRunner } from './job-runner.ts';
-import { drive, type Report, type Scheduler } from './link.ts';
+import { drive, reader, type Report, type Scheduler } from './link.ts';
 import type { JobMaterial } from './material.ts';
 
 export interface DutyContext {
@@ -26,6 +31,9 @@ export interface DutyContext {
   readonly scheduler: Scheduler;
   readonly report: Report;
   readonly material: (job: JobId) => Promise<JobMaterial>;
+  /** The account that operates a node, by the chain's record. */
+  readonly operatorOf: OperatorOf;
+  readonly record: (job: JobId) => Promise<JobRecord>;
 }
 
 export async function performDuty(context: DutyContext, duty: Duty, runner: JobRunner): Promise<void> {
@@ -59,8 +67,13 @@ export async function performDuty(context: DutyContext, duty: Duty, runner: JobR
     case 'aggregate':
       return aggregate(context, runner, duty.round, duty.accepted);
     case 'finalize': {
-      const accepted = duty.accepted.map(({ task, resultRoot, evidence }) => ({ task, resultRoot, evidence }));
-      await chain.send({ call: 'finalize', job, round: duty.round, checkpointCid: digestOf(duty.checkpoint), accepted });
+      const { policy } = await context.record(job);
+      const { evaluation } = await readCheckpoint(reader(context.blobs), duty.checkpoint);
+      const accepted = duty.accepted.map(({ task, weight, resultRoot, evidence }) => {
+        return { task, score: contributionScore(policy, runner.state.spec.tasks, weight), resultRoot, evidence };
+      });
+      const accuracy = accuracyBasisPoints(evaluation);
+      await chain.send({ call: 'finalize', job, round: duty.round, checkpointCid: digestOf(duty.checkpoint), accuracy, accepted });
       return;
     }
     case 'addCheckpoint': {
@@ -129,12 +142,15 @@ async function assign(
   });
   const stored = encodeLinked(assignment);
   await blobs.put(stored.bytes, 'dag-cbor');
-  const commitDeadline = Math.ceil((scheduler.now() + spec.commitTimeoutMs) / 1000);
+  const { policy } = await context.record(job);
+  // The chain takes no deadline beyond half of the time after which the job counts as failed.
+  const latest = (await chain.head()).time + Math.floor(policy.roundTimeout / 2) - 1;
+  const commitDeadline = Math.min(Math.ceil((scheduler.now() + spec.commitTimeoutMs) / 1000), latest);
   await chain.send({
     call: 'assign',
     job,
     round: duty.round,
-    assignmentRoot: assignmentRoot(assignment),
+    assignmentRoot: assignmentRoot(assignment, context.operatorOf),
     assignmentCid: digestOf(stored.cid),
     commitDeadline,
   });

@@ -25,7 +25,7 @@ import {
 } from '@muster/protocol';
 import type { JobEvent, ReadBlock } from '@muster/round';
 import { performDuty } from './coordinator-duties.ts';
-import { ChainHistory, objectCid } from './history.ts';
+import { ChainHistory, type JobRecord, objectCid } from './history.ts';
 import { JobRunner } from './job-runner.ts';
 import { reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
@@ -162,7 +162,7 @@ export class Coordinator {
   }
 
   async #onChainEvent(event: ChainEvent): Promise<void> {
-    if (event.event === 'NodeSlashed' && event.deactivated) {
+    if (event.event === 'NodeSlashed' && !event.active) {
       this.#registered.delete(event.node);
       await this.#toAll({ type: 'nodeSlashed', node: event.node }, event.block);
       return;
@@ -185,13 +185,21 @@ export class Coordinator {
     const record = this.#history.jobs.get(job);
     const { chain, blobs, log, scheduler, report, signal } = this.#options;
     if (record === undefined || record.submitted.coordinator !== chain.account) return null;
-    const bytes = await blobs.get(objectCid(record.submitted.specCid));
+    const bytes = await blobs.get(objectCid(record.specCid));
     if (bytes === null) return null;
     let runner: JobRunner;
     try {
       const spec = decodeLinked(objectKinds.jobSpec, bytes);
       checkSpec(record, spec);
-      const context = { chain, blobs, scheduler, report, material: (id: JobId) => this.#material(id) };
+      const context = {
+        chain,
+        blobs,
+        scheduler,
+        report,
+        material: (id: JobId) => this.#material(id),
+        operatorOf: this.#history.operatorOf,
+        record: (id: JobId) => this.#record(id),
+      };
       runner = new JobRunner({
         job,
         spec,
@@ -246,11 +254,17 @@ export class Coordinator {
       case 'JobResumed':
         return { type: 'jobResumed' };
       case 'JobCancelled':
+      case 'JobFailed':
         return { type: 'jobStopped' };
       case 'JobCompleted':
         return { type: 'jobCompleted' };
       case 'JobSubmitted':
+      case 'JobTermsSet':
+      case 'JobSpecified':
+      case 'JobSponsored':
+      case 'ReserveReleased':
       case 'TaskFinalized':
+      case 'UnrevealedReported':
       case 'RewardCredited':
         return null;
       default:
@@ -260,6 +274,14 @@ export class Coordinator {
 
   async #toAll(event: JobEvent, block = -1): Promise<void> {
     for (const runner of this.#runners.values()) await runner.apply(event, block);
+  }
+
+  /** The chain's record of a job, read again where it is not known yet. */
+  async #record(job: JobId): Promise<JobRecord> {
+    if (!this.#history.jobs.has(job)) await this.#history.sync();
+    const record = this.#history.jobs.get(job);
+    if (record === undefined) throw new MusterError('JOB_UNKNOWN', `the chain has no job ${job}`, { job });
+    return record;
   }
 
   #material(job: JobId): Promise<JobMaterial> {

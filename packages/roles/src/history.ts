@@ -2,8 +2,8 @@
  * The chain's record of Muster, folded from its events: what any node or auditor can know without trusting anybody.
  */
 import type { ChainEvent, ChainEventName, ChainReader } from '@muster/ports';
-import type { CidText, JobId, NodeId, Root } from '@muster/protocol';
-import { cidOfRoot } from '@muster/protocol';
+import type { Address, CidText, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
+import { cidOfRoot, MusterError, plainPolicy } from '@muster/protocol';
 
 type EventOf<N extends ChainEventName> = Extract<ChainEvent, { readonly event: N }>;
 
@@ -14,6 +14,7 @@ export interface SlotRecord {
   revealed: EventOf<'Revealed'> | null;
   convicted: EventOf<'Convicted'> | null;
   rewarded: EventOf<'RewardCredited'> | null;
+  unrevealed: EventOf<'UnrevealedReported'> | null;
 }
 
 export interface TaskRecord {
@@ -32,15 +33,29 @@ export interface RoundRecord {
 
 export interface JobRecord {
   readonly submitted: EventOf<'JobSubmitted'>;
-  status: 'running' | 'paused' | 'completed' | 'cancelled';
+  /** How the job is run and paid, by the event that follows its submission. */
+  policy: JobPolicy;
+  /** What its coordinator named as the specification; zero while a requested job has none. */
+  specCid: Root;
+  /** What the emission pool added to the budget, in order. */
+  readonly sponsored: EventOf<'JobSponsored'>[];
+  status: 'running' | 'paused' | 'completed' | 'cancelled' | 'failed';
   readonly rounds: Map<number, RoundRecord>;
-  ended: EventOf<'JobCompleted' | 'JobCancelled'> | null;
+  ended: EventOf<'JobCompleted'> | EventOf<'JobCancelled'> | EventOf<'JobFailed'> | null;
+  /** What was kept when the job ended early and came back unused. */
+  released: EventOf<'ReserveReleased'> | null;
   published: EventOf<'ModelPublished'> | null;
 }
 
 export class ChainHistory {
   readonly nodes = new Map<NodeId, EventOf<'NodeRegistered'>>();
   readonly slashed = new Map<NodeId, EventOf<'NodeSlashed'>[]>();
+  /** Where each slashed amount went, in the order of `slashed`. */
+  readonly divided: EventOf<'SlashDivided'>[] = [];
+  /** Stakes that were added to or taken out again. */
+  readonly stakeChanges: (EventOf<'StakeAdded'> | EventOf<'StakeWithdrawn'>)[] = [];
+  /** What the insurance fund was told to make good, and what it paid. */
+  readonly covers: EventOf<'CoverGranted' | 'CoverPaid'>[] = [];
   readonly jobs = new Map<JobId, JobRecord>();
   readonly models = new Map<Root, EventOf<'ModelRegistered'>>();
   readonly withdrawn: EventOf<'Withdrawn'>[] = [];
@@ -75,6 +90,13 @@ export class ChainHistory {
     return events;
   }
 
+  /** The account that operates a node. Throws NODE_UNKNOWN where the chain has no such node. */
+  readonly operatorOf = (node: NodeId): Address => {
+    const registered = this.nodes.get(node);
+    if (registered === undefined) throw new MusterError('NODE_UNKNOWN', `node ${node} is not registered on chain`, { node });
+    return registered.operator;
+  };
+
   #apply(event: ChainEvent): void {
     switch (event.event) {
       case 'NodeRegistered':
@@ -83,6 +105,17 @@ export class ChainHistory {
       case 'NodeSlashed':
         this.slashed.set(event.node, [...(this.slashed.get(event.node) ?? []), event]);
         return;
+      case 'SlashDivided':
+        this.divided.push(event);
+        return;
+      case 'StakeAdded':
+      case 'StakeWithdrawn':
+        this.stakeChanges.push(event);
+        return;
+      case 'CoverGranted':
+      case 'CoverPaid':
+        this.covers.push(event);
+        return;
       case 'ModelRegistered':
         this.models.set(event.modelId, event);
         return;
@@ -90,7 +123,17 @@ export class ChainHistory {
         this.withdrawn.push(event);
         return;
       case 'JobSubmitted':
-        this.jobs.set(event.job, { submitted: event, status: 'running', rounds: new Map(), ended: null, published: null });
+        this.jobs.set(event.job, {
+          submitted: event,
+          policy: plainPolicy(event.tasks),
+          specCid: event.specCid,
+          sponsored: [],
+          status: 'running',
+          rounds: new Map(),
+          ended: null,
+          released: null,
+          published: null,
+        });
         return;
       case 'ModelPublished':
         for (const job of this.jobs.values()) if (job.submitted.modelId === event.modelId) job.published = event;
@@ -98,23 +141,30 @@ export class ChainHistory {
       case 'CheckpointAdded':
         this.#round(event.job, event.round, (round) => (round.checkpoint = event));
         return;
+      case 'UnbondingStarted':
+      case 'UnbondingCancelled':
+      case 'HeartbeatsMissed':
+      case 'CreditTransferred':
+      case 'InsuranceDeposited':
+        return;
       default:
         this.#applyJob(event);
     }
   }
 
-  #applyJob(
-    event: Exclude<
-      ChainEvent,
-      {
-        readonly event:
-          'NodeRegistered' | 'NodeSlashed' | 'ModelRegistered' | 'Withdrawn' | 'JobSubmitted' | 'ModelPublished' | 'CheckpointAdded';
-      }
-    >,
-  ): void {
+  #applyJob(event: Exclude<Extract<ChainEvent, { readonly job: JobId }>, { readonly event: 'JobSubmitted' | 'CheckpointAdded' }>): void {
     const job = this.jobs.get(event.job);
     if (job === undefined) return;
     switch (event.event) {
+      case 'JobTermsSet':
+        job.policy = event.policy;
+        return;
+      case 'JobSpecified':
+        job.specCid = event.specCid;
+        return;
+      case 'JobSponsored':
+        job.sponsored.push(event);
+        return;
       case 'JobPaused':
         job.status = 'paused';
         return;
@@ -128,6 +178,13 @@ export class ChainHistory {
       case 'JobCancelled':
         job.status = 'cancelled';
         job.ended = event;
+        return;
+      case 'JobFailed':
+        job.status = 'failed';
+        job.ended = event;
+        return;
+      case 'ReserveReleased':
+        job.released = event;
         return;
       case 'NodesClosed':
         this.#round(event.job, event.round, (round) => (round.closed = event));
@@ -159,6 +216,9 @@ export class ChainHistory {
       case 'RewardCredited':
         this.#slot(event, (slot) => (slot.rewarded = event));
         return;
+      case 'UnrevealedReported':
+        this.#slot(event, (slot) => (slot.unrevealed = event));
+        return;
       default:
         event satisfies never;
     }
@@ -185,7 +245,14 @@ export class ChainHistory {
     change: (slot: SlotRecord) => void,
   ): void {
     this.#task(place.job, place.round, place.task, (task) => {
-      const slot = task.slots.get(place.slot) ?? { reassigned: null, committed: null, revealed: null, convicted: null, rewarded: null };
+      const slot = task.slots.get(place.slot) ?? {
+        reassigned: null,
+        committed: null,
+        revealed: null,
+        convicted: null,
+        rewarded: null,
+        unrevealed: null,
+      };
       task.slots.set(place.slot, slot);
       change(slot);
     });
@@ -199,6 +266,11 @@ export function revealOpen(job: JobRecord, task: TaskRecord | undefined): boolea
   let commits = 0;
   for (const slot of task.slots.values()) if (slot.committed !== null) commits++;
   return commits >= job.submitted.redundancy;
+}
+
+/** The job's budget as of block `block`: what its owner paid in and what was added until then. */
+export function budgetAt(job: JobRecord, block: number): bigint {
+  return job.sponsored.reduce((sum, { amountWei, block: at }) => (at <= block ? sum + amountWei : sum), job.submitted.budgetWei);
 }
 
 /** The content id whose on-chain digest is `root`; the objects of the record are all dag-cbor. */

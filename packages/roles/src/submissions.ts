@@ -137,13 +137,14 @@ export class Submissions {
     }
     const verdict = decodeLinked(objectKinds.verdict, await this.#desk.read(verdictCid));
     await this.#checkResult(job, verdict, { job, round, task, validator: node });
-    const statement = { job, round, task, resultRoot: verdict.resultRoot, verdictCid: digestOf(verdictCid) };
+    const { resultRoot, offence } = verdict;
+    const statement = { job, round, task, resultRoot, verdictCid: digestOf(verdictCid), offence };
     if (!(await chain.proves(statement, evidence as `0x${string}`))) {
       throw new MusterError('SIGNATURE_INVALID', 'the evidence does not prove the verdict to the contract', { job, round, task });
     }
     // Nobody is slashed on a signature alone: the verdict is replayed here, as any auditor will.
     const material = await this.#desk.material(job);
-    const assignment = await readAssignment(record, roundRecord, material, this.#desk.read);
+    const assignment = await readAssignment(record, roundRecord, this.#desk.history.operatorOf, material, this.#desk.read);
     const replayed = await drive(material.execute(round, task, await material.startOf(assignment, task)), scheduler);
     if (replayed.resultRoot !== verdict.resultRoot) {
       throw new MusterError('AUDIT_FAILED', `replay of task ${task} gives ${replayed.resultRoot}, the verdict says ${verdict.resultRoot}`, {

@@ -6,9 +6,9 @@
  */
 import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
-import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, MusterError, type Root } from '@muster/protocol';
+import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, holderOf, MusterError, type Root } from '@muster/protocol';
 import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
-import { holderOf, readAssignment } from './assignments.ts';
+import { nodeIn, readAssignment } from './assignments.ts';
 import { ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { type JobMaterial, MaterialCache } from './material.ts';
@@ -95,10 +95,14 @@ export class Trainer {
 
   #checkStanding(): void {
     const slashes = this.#history.slashed.get(this.#options.key.node) ?? [];
-    if (slashes.some((slash) => slash.deactivated)) {
-      throw new MusterError('NODE_INACTIVE', `node ${this.#options.key.node} was slashed and deactivated`, {
-        node: this.#options.key.node,
-      });
+    if (slashes.at(-1)?.active === false) {
+      throw new MusterError(
+        'NODE_INACTIVE',
+        `node ${this.#options.key.node} was slashed and may not go on; a suspended node can top up its stake`,
+        {
+          node: this.#options.key.node,
+        },
+      );
     }
   }
 
@@ -121,7 +125,7 @@ export class Trainer {
     let assignment = this.#assignments.get(assignmentCid);
     if (assignment === undefined) {
       try {
-        assignment = await readAssignment(job, round, material, this.#read);
+        assignment = await readAssignment(job, round, this.#history.operatorOf, material, this.#read);
       } catch (error) {
         if (!(error instanceof MusterError) || error.code !== 'ASSIGNMENT_WRONG') throw error;
         this.#refused.add(assignmentCid);
@@ -138,7 +142,7 @@ export class Trainer {
   #slotsOf({ assignment, round }: OpenRound): SlotId[] {
     return assignment.tasks.flatMap(({ nodes }, task) =>
       nodes.flatMap((_, slot) =>
-        holderOf(assignment, round, task, slot) === this.#options.key.node
+        nodeIn(assignment, round, task, slot) === this.#options.key.node
           ? [{ job: assignment.job, round: assignment.round, task, slot }]
           : [],
       ),
@@ -151,9 +155,10 @@ export class Trainer {
     if (revealOpen(open.job, task)) return false;
     const { key, chain, report } = this.#options;
     const computed = await this.#compute(open, place);
-    const commitment = commitmentOf(place.job, place.round, place.task, place.slot, key.node, this.#salt(place), computed.resultRoot);
+    const holder = holderOf(key.node, chain.account);
+    const commitment = commitmentOf(place.job, place.round, place.task, place.slot, holder, this.#salt(place), computed.resultRoot);
     const original = open.assignment.tasks[place.task]?.nodes[place.slot] === key.node;
-    const proof = original ? assignmentProof(open.assignment, place.task, place.slot) : [];
+    const proof = original ? assignmentProof(open.assignment, this.#history.operatorOf, place.task, place.slot) : [];
     if (!(await this.#settling(() => chain.send({ call: 'commit', ...place, node: key.node, commitment, proof })))) return false;
     report('task.committed', { ...place, commitment });
     return true;

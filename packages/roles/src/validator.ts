@@ -6,10 +6,21 @@
  */
 import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey } from '@muster/ports';
-import { digestOf, encodeLinked, integer, jobIdText, type JobId, list, MusterError, struct } from '@muster/protocol';
-import type { ReadBlock } from '@muster/round';
-import { readAssignment } from './assignments.ts';
-import { ChainHistory, objectCid } from './history.ts';
+import {
+  digestOf,
+  encodeLinked,
+  integer,
+  jobIdText,
+  type JobId,
+  list,
+  MusterError,
+  type Root,
+  struct,
+  type TaskOutcome,
+} from '@muster/protocol';
+import { mildestOffence, type ReadBlock } from '@muster/round';
+import { readAssignment, shownOutcome } from './assignments.ts';
+import { ChainHistory, objectCid, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { MaterialCache } from './material.ts';
 
@@ -75,10 +86,11 @@ export class Validator {
       });
     }
     const material = await this.#materials.of(job);
-    const assignment = await readAssignment(job, round, material, this.#read);
+    const assignment = await readAssignment(job, round, this.#history.operatorOf, material, this.#read);
     const computed = await drive(material.execute(roundNumber, task, await material.startOf(assignment, task)), scheduler);
     for (const block of computed.blocks) if (!(await link.blobs.has(block.cid))) await link.blobs.put(block.bytes, block.codec);
     const { resultRoot, outcome } = computed;
+    const offence = mildestOffence(outcome, await this.#wrongOutcomes(round, task, resultRoot));
     const verdict = encodeLinked({
       version: 1,
       job: jobId,
@@ -88,10 +100,21 @@ export class Validator {
       assignment: objectCid(round.assigned.assignmentCid),
       resultRoot,
       outcome,
+      offence,
     });
     await link.blobs.put(verdict.bytes, 'dag-cbor');
-    const evidence = await chain.signVerdict({ job: jobId, round: roundNumber, task, resultRoot, verdictCid: digestOf(verdict.cid) });
+    const statement = { job: jobId, round: roundNumber, task, resultRoot, verdictCid: digestOf(verdict.cid), offence };
+    const evidence = await chain.signVerdict(statement);
     await link.message('verdict', { job: jobId, round: roundNumber, task, verdictCid: verdict.cid, evidence });
-    report('verdict.given', { job: jobId, round: roundNumber, task, resultRoot, verdict: verdict.cid });
+    report('verdict.given', { job: jobId, round: roundNumber, task, resultRoot, verdict: verdict.cid, offence });
+  }
+
+  /** What was shown for a task beside the correct root; null where a node revealed a root and never showed what is behind it. */
+  async #wrongOutcomes(round: RoundRecord, task: number, correctRoot: Root): Promise<(TaskOutcome | null)[]> {
+    const outcomes: (TaskOutcome | null)[] = [];
+    for (const { revealed } of round.tasks.get(task)?.slots.values() ?? []) {
+      if (revealed !== null && revealed.resultRoot !== correctRoot) outcomes.push(await shownOutcome(revealed, this.#read));
+    }
+    return outcomes;
   }
 }

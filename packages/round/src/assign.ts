@@ -7,10 +7,12 @@
  */
 import { indexRange, RandomStream } from '@muster/data';
 import {
+  type Address,
   type Assignment,
   assignmentLeaf,
   type CidText,
   hexToBytes,
+  holderOf,
   type JobId,
   keccakOfWords,
   keccakProof,
@@ -72,23 +74,27 @@ function shuffled<T>(items: readonly T[], seed: Uint8Array, label: string, index
   return Array.from(new RandomStream(seed, label, index).shuffle(indexRange(items.length)), (at) => items[at] as T);
 }
 
+/** The account that operates a node, by the chain's record. Throws where the node is not registered. */
+export type OperatorOf = (node: NodeId) => Address;
+
 /** Leaves of the on-chain assignment tree, task by task, slot by slot. */
-function assignmentLeaves(assignment: Assignment): Uint8Array[] {
-  return assignment.tasks.flatMap(({ nodes }, task) =>
-    nodes.map((node, slot) => hexToBytes(assignmentLeaf(assignment.job, assignment.round, task, slot, node))),
+function assignmentLeaves(assignment: Assignment, operatorOf: OperatorOf): Uint8Array[] {
+  const { job, round, tasks } = assignment;
+  return tasks.flatMap(({ nodes }, task) =>
+    nodes.map((node, slot) => hexToBytes(assignmentLeaf(job, round, task, slot, holderOf(node, operatorOf(node))))),
   );
 }
 
 /** Root that `AIJobManager.assign` records. */
-export function assignmentRoot(assignment: Assignment): Root {
-  return bytesToHex(keccakRoot(assignmentLeaves(assignment))) as Root;
+export function assignmentRoot(assignment: Assignment, operatorOf: OperatorOf): Root {
+  return bytesToHex(keccakRoot(assignmentLeaves(assignment, operatorOf))) as Root;
 }
 
 /** Inclusion proof of a slot, for `ProofOfCompute.commit`. */
-export function assignmentProof(assignment: Assignment, task: number, slot: number): Root[] {
+export function assignmentProof(assignment: Assignment, operatorOf: OperatorOf, task: number, slot: number): Root[] {
   let index = slot;
   for (const { nodes } of assignment.tasks.slice(0, task)) index += nodes.length;
-  return keccakProof(assignmentLeaves(assignment), index).map((node) => bytesToHex(node) as Root);
+  return keccakProof(assignmentLeaves(assignment, operatorOf), index).map((node) => bytesToHex(node) as Root);
 }
 
 /** Root of the closed node set that `AIJobManager.closeNodes` records before the beacon exists. */
@@ -102,7 +108,7 @@ export function nodeSetRoot(nodes: readonly NodeId[]): Root {
  */
 export function checkAssignment(
   assignment: Assignment,
-  expected: Omit<DrawInputs, 'nodes'> & { readonly nodeSetRoot: Root; readonly assignmentRoot: Root },
+  expected: Omit<DrawInputs, 'nodes'> & { readonly nodeSetRoot: Root; readonly assignmentRoot: Root; readonly operatorOf: OperatorOf },
 ): void {
   const refuse = (what: string, found: unknown, wanted: unknown): never => {
     throw new MusterError('ASSIGNMENT_WRONG', `${what} is ${String(found)}, recorded or recomputed: ${String(wanted)}`, {
@@ -125,8 +131,8 @@ export function checkAssignment(
     if (found.sampleCount !== wanted?.sampleCount) refuse(`task ${task}'s sample count`, found.sampleCount, wanted?.sampleCount);
     if (found.slotState !== wanted?.slotState) refuse(`task ${task}'s slot state`, found.slotState, wanted?.slotState);
   }
-  if (assignmentRoot(assignment) !== expected.assignmentRoot)
-    refuse('assignment root', assignmentRoot(assignment), expected.assignmentRoot);
+  const root = assignmentRoot(assignment, expected.operatorOf);
+  if (root !== expected.assignmentRoot) refuse('assignment root', root, expected.assignmentRoot);
 }
 
 /** Salt of a commitment: secret to the node, the same after a restart. */

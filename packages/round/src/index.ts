@@ -9,6 +9,7 @@ export * from './job.ts';
 export * from './publish.ts';
 export * from './reward.ts';
 export * from './simulate.ts';
+export * from './slashing.ts';
 export {
   noFaults,
   simulatedNode,

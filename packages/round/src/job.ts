@@ -155,8 +155,11 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
     case 'convicted': {
       const task = round.tasks[event.task];
       if (task === undefined) return state;
-      const changed = applyTaskEvent(task, event, now);
-      if (changed === task) return state;
+      const applied = applyTaskEvent(task, event, now);
+      if (applied === task) return state;
+      const complete = applied.phase === 'commit' && applied.slots.length === state.spec.redundancy;
+      // Nothing on chain says so: a reveal is taken once every slot has committed.
+      const changed = complete && applied.slots.every(({ phase }) => phase === 'committed') ? openReveal(applied, now) : applied;
       const replaced = event.type === 'slotReassigned' ? [...state.replaced, task.slots[event.slot]?.node ?? event.node] : state.replaced;
       return { ...withRound({ tasks: round.tasks.with(event.task, changed) }), replaced };
     }

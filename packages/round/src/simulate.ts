@@ -13,8 +13,8 @@ import { drawAssignment } from './assign.ts';
 import { dutiesOf, dutyKey } from './duties.ts';
 import { checkInvariants } from './invariants.ts';
 import { initialJobState, nextDeadline, stepJob } from './job.ts';
-import { executionReward } from './reward.ts';
-import { type CallResult, SimulatedChain, type SimulatedChainEntry } from './simulated-chain.ts';
+import { evenShare } from './reward.ts';
+import { type CallResult, SimulatedChain, type SimulatedChainEntry, simulatedHolder } from './simulated-chain.ts';
 import {
   anything,
   noFaults,
@@ -154,7 +154,7 @@ class Simulation {
       liars: this.#trainers.filter(({ liar }) => liar).map(({ node }) => node),
       seenLies: [...this.#seenLies],
       refundWei: this.#chain.ownerCreditWei,
-      rewardWei: executionReward(this.#budgetWei, rounds, tasks, redundancy),
+      rewardWei: evenShare({ budgetWei: this.#budgetWei, rounds, tasks, redundancy }),
       violations: this.#violations,
     };
   }
@@ -406,7 +406,7 @@ class Simulation {
     }
     if (this.#now < ready || this.#crashes(trainer, false) || !this.#mayTry(`commit/${label}`)) return;
     const root = this.#resultOf(trainer, round, task);
-    const commitment = commitmentOf(job, round, task, slot, node, saltOf(node, round, task, slot), root);
+    const commitment = commitmentOf(job, round, task, slot, simulatedHolder(node), saltOf(node, round, task, slot), root);
     this.#call(() => this.#chain.commit(this.#now, round, task, slot, node, commitment));
   }
 
@@ -469,7 +469,7 @@ class Simulation {
     const chain = this.#chain;
     const broken = this.#violations;
     const { rounds, tasks, redundancy } = this.#spec;
-    const reward = executionReward(this.#budgetWei, rounds, tasks, redundancy);
+    const reward = evenShare({ budgetWei: this.#budgetWei, rounds, tasks, redundancy });
     const liars = new Set(this.#trainers.filter(({ liar }) => liar).map(({ node }) => node));
     for (const node of chain.convicted) if (!liars.has(node)) broken.push(`honest node ${node} was convicted`);
     if (chain.totalWei() !== chain.initialWei) broken.push(`there are ${chain.totalWei()} wei, there were ${chain.initialWei}`);

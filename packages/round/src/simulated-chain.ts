@@ -4,8 +4,18 @@
  * It follows `AIJobManager.sol`, `ProofOfCompute.sol` and `NodeCertRegistry.sol` in every refusal that a run can meet. It is no
  * chain: one writer, no gas, blocks by the clock. Membership is looked up in the assignment; Merkle proofs are tested elsewhere.
  */
-import { type CidText, commitmentOf, type JobId, type JobSpec, keccakOfWords, type NodeId, type Root } from '@muster/protocol';
-import { executionReward } from './reward.ts';
+import {
+  type Address,
+  type CidText,
+  commitmentOf,
+  holderOf,
+  type JobId,
+  type JobSpec,
+  keccakOfWords,
+  type NodeId,
+  type Root,
+} from '@muster/protocol';
+import { evenShare } from './reward.ts';
 import type { JobEvent } from './state.ts';
 
 export interface SimulatedChainEntry {
@@ -51,6 +61,9 @@ export interface FinalizedRound {
 
 /** Length of a block, ms: calls within one share its number. */
 const blockMs = 500;
+
+/** Simulated nodes have no accounts. */
+export const simulatedHolder = (node: NodeId): Address => holderOf(node, `0x${'0'.repeat(40)}` as Address);
 
 /** A refusal is the name of the contract's error; null is success. */
 export type CallResult = string | null;
@@ -152,7 +165,7 @@ export class SimulatedChain {
     if (state.slots.some((other) => other?.node === node)) return 'NodeAlreadyInTask';
     state.slots[slot] = { node, commitment, revealedRoot: null, status: 'committed' };
     this.#happened(at, { type: 'committed', round, task, slot, node });
-    if (state.slots.every((other) => other !== null)) this.#close(at, state, round, task);
+    state.closed = state.slots.every((other) => other !== null);
     return null;
   }
 
@@ -176,7 +189,8 @@ export class SimulatedChain {
     if (entry === null || entry === undefined) return 'NotCommitted';
     if (entry.status !== 'committed') return 'AlreadyRevealed';
     if (!state.closed) return 'CommitsStillOpen';
-    if (commitmentOf(this.#job, round, task, slot, node, salt, resultRoot) !== entry.commitment) return 'CommitmentMismatch';
+    if (commitmentOf(this.#job, round, task, slot, simulatedHolder(node), salt, resultRoot) !== entry.commitment)
+      return 'CommitmentMismatch';
     entry.revealedRoot = resultRoot;
     entry.status = 'revealed';
     return this.#happened(at, { type: 'revealed', round, task, slot, node, resultRoot });
@@ -308,7 +322,7 @@ export class SimulatedChain {
 
   #pay(state: ChainTask, round: number, task: number, resultRoot: Root): void {
     const { rounds, tasks, redundancy } = this.#spec;
-    const reward = executionReward(this.#budgetWei, rounds, tasks, redundancy);
+    const reward = evenShare({ budgetWei: this.#budgetWei, rounds, tasks, redundancy });
     for (const [slot, entry] of state.slots.entries()) {
       if (entry?.status !== 'revealed' || entry.revealedRoot !== resultRoot) continue;
       entry.status = 'rewarded';

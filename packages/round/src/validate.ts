@@ -5,7 +5,7 @@
  * settles a task. Any difference, or too few results, sends it to a validator, whose verdict names the root; only a verdict
  * convicts. If no verdict comes in time, a majority still stands, without blame for anybody.
  */
-import type { Root } from '@muster/protocol';
+import type { ResultOffence, Root, TaskOutcome } from '@muster/protocol';
 import type { AcceptedResult, OpenedResult, SlotState, TaskState } from './state.ts';
 
 export interface AgreeingGroup {
@@ -49,6 +49,33 @@ export function validateTask(task: TaskState, redundancy: number): AcceptedResul
 
 export function acceptGroup(group: AgreeingGroup): AcceptedResult {
   return { resultRoot: group.resultRoot, outcome: group.result.outcome, evidence: '0x' };
+}
+
+/** Offences of a result, mildest first. */
+export const offencesBySeverity = [
+  'invalidProof',
+  'gradientMismatch',
+  'fakeGradients',
+  'provenCheating',
+] as const satisfies readonly ResultOffence[];
+
+/**
+ * What a wrong result is guilty of, by comparing it with the correct one; null where its opening was never shown. Work that began right
+ * and went wrong on the way may be a broken machine; a result that shares no step with the correct one, or whose update is not that of its
+ * own steps, was never trained.
+ */
+export function offenceOf(correct: TaskOutcome, shown: TaskOutcome | null): ResultOffence {
+  if (shown === null) return 'invalidProof';
+  if (correct.kind !== 'update' || shown.kind !== 'update') return 'fakeGradients';
+  const length = Math.max(correct.trace.length, shown.trace.length);
+  const first = Array.from({ length }).findIndex((_, step) => correct.trace[step] !== shown.trace[step]);
+  return first > 0 ? 'gradientMismatch' : 'fakeGradients';
+}
+
+/** The mildest offence among the wrong results of a task: one verdict is held against all of them. */
+export function mildestOffence(correct: TaskOutcome, shown: readonly (TaskOutcome | null)[]): ResultOffence {
+  const found = new Set(shown.map((outcome) => offenceOf(correct, outcome)));
+  return offencesBySeverity.find((offence) => found.has(offence)) ?? 'gradientMismatch';
 }
 
 /** What a judged task ends with: the verdict's root. A majority behind the same root needs no evidence on chain. */

@@ -51,7 +51,7 @@ interface DemoPlan {
   readonly seed: number;
 }
 
-const budgetEther = 24;
+const budgetEther = 6;
 
 function integerFlag(option: string, text: string, least: number, most: number): number {
   const value = Number(text);

@@ -2,9 +2,16 @@
  * ChainCall → the transaction that makes it: one contract function each, nothing decided here.
  */
 import type { ChainCall, ChainInfo, NodeRole } from '@muster/ports';
-import type { Address } from '@muster/protocol';
+import type { Address, JobKind, JobPolicy, Offence, RewardTerms, Settlement } from '@muster/protocol';
 import { encodeFunctionData, type Hex } from 'viem';
-import { aiJobManagerAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
+import {
+  aiJobManagerAbi,
+  emissionPoolAbi,
+  insuranceFundAbi,
+  modelRegistryAbi,
+  nodeCertRegistryAbi,
+  proofOfComputeAbi,
+} from '../generated/index.ts';
 
 /** What is signed, apart from nonce and fees. `to` null creates a contract. */
 export interface CallRequest {
@@ -15,11 +22,40 @@ export interface CallRequest {
   readonly knownGas?: bigint;
 }
 
-/** For commit and reveal, the calls that every slot makes: about 150 k of gas, and 1.5 k for each level of the proof. */
+/** For commit and reveal, the calls that every slot makes: 60 to 200 k of gas, 2 k for each slot of the task and level of the proof. */
 const slotCallGas = 600_000n;
 
 /** Node roles in the order of the contract's `NodeRole`. */
 export const nodeRoles = ['trainer', 'validator', 'aggregator', 'storage', 'inference'] as const satisfies readonly NodeRole[];
+
+/** Names of enumerations in the order of the contracts' `Offence`, `JobKind`, `Settlement` and `RewardModel`. */
+export const offences = [
+  'missedHeartbeats',
+  'failedJob',
+  'gradientMismatch',
+  'invalidProof',
+  'fakeGradients',
+  'provenCheating',
+] as const satisfies readonly Offence[];
+export const jobKinds = ['federated', 'dataParallel', 'singleNode'] as const satisfies readonly JobKind[];
+export const settlements = ['direct', 'batched'] as const satisfies readonly Settlement[];
+export const rewardModels = [
+  'perRound',
+  'perBatch',
+  'perGradientUpdate',
+  'perAccuracyGain',
+] as const satisfies readonly RewardTerms['model'][];
+
+/** The policy as the contract's `JobTerms` has it, beside the job's shape. */
+function encodePolicy({ kind, settlement, minParticipants, roundTimeout, reward }: JobPolicy) {
+  return {
+    kind: jobKinds.indexOf(kind),
+    settlement: settlements.indexOf(settlement),
+    minParticipants,
+    roundTimeout: BigInt(roundTimeout),
+    reward: { ...reward, model: rewardModels.indexOf(reward.model) },
+  };
+}
 
 export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): CallRequest {
   const registry = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.nodeCertRegistry, data, valueWei });
@@ -34,17 +70,34 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
       return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'registerNode', args }), call.stakeWei);
     }
     case 'heartbeat':
-      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'heartbeat', args: [call.node] }));
+    case 'startUnbonding':
+    case 'cancelUnbonding':
+    case 'withdrawStake':
+    case 'reportMissedHeartbeats':
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: call.call, args: [call.node] }));
+    case 'topUp':
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'topUp', args: [call.node] }), call.amountWei);
+    case 'verifyHardware': {
+      const args = [call.node, call.hwHash, call.attestation] as const;
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'verifyHardware', args }));
+    }
+    case 'verifyTee':
+      return registry(encodeFunctionData({ abi: nodeCertRegistryAbi, functionName: 'verifyTee', args: [call.node, call.quote] }));
     case 'submitJob': {
       const { specCid, modelId, tasks, redundancy, coordinator, validator } = call;
-      const terms = { specCid, modelId, rounds: BigInt(call.rounds), tasks, redundancy, coordinator, validator };
+      const shape = { specCid, modelId, rounds: BigInt(call.rounds), tasks, redundancy, coordinator, validator };
+      const terms = { ...shape, ...encodePolicy(call.policy) };
       return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'submitJob', args: [terms] }), call.budgetWei);
     }
     case 'pauseJob':
     case 'resumeJob':
     case 'cancelJob':
     case 'completeJob':
+    case 'failJob':
+    case 'releaseReserve':
       return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: call.call, args: [call.job] }));
+    case 'specifyJob':
+      return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'specifyJob', args: [call.job, call.specCid] }));
     case 'closeNodes': {
       const args = [call.job, BigInt(call.round), call.nodeSetRoot, call.nodeCount] as const;
       return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'closeNodes', args }));
@@ -82,8 +135,16 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
       return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'convict', args }));
     }
     case 'finalize': {
-      const args = [call.job, BigInt(call.round), call.checkpointCid, call.accepted] as const;
+      const args = [call.job, BigInt(call.round), call.checkpointCid, call.accuracy, call.accepted] as const;
       return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'finalize', args }));
+    }
+    case 'settleTask': {
+      const args = [call.job, BigInt(call.round), call.task, call.resultRoot] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'settleTask', args }));
+    }
+    case 'reportUnrevealed': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.proof] as const;
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reportUnrevealed', args }));
     }
     case 'registerModel': {
       const args = [call.modelId, call.modelCid, call.datasetCid] as const;
@@ -99,6 +160,26 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
     }
     case 'withdraw':
       return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'withdraw' }));
+    case 'claimInsurance':
+      return {
+        to: contracts.insuranceFund,
+        data: encodeFunctionData({ abi: insuranceFundAbi, functionName: 'claim' }),
+        valueWei: 0n,
+      };
+    case 'depositInsurance': {
+      const data = encodeFunctionData({ abi: insuranceFundAbi, functionName: 'deposit' });
+      return { to: contracts.insuranceFund, data, valueWei: call.amountWei };
+    }
+    case 'depositEmission': {
+      const data = encodeFunctionData({ abi: emissionPoolAbi, functionName: 'deposit' });
+      return { to: contracts.emissionPool, data, valueWei: call.amountWei };
+    }
+    case 'sponsorJob': {
+      const data = encodeFunctionData({ abi: emissionPoolAbi, functionName: 'sponsor', args: [call.job, call.amountWei] });
+      return { to: contracts.emissionPool, data, valueWei: 0n };
+    }
+    case 'reclaimEmission':
+      return { to: contracts.emissionPool, data: encodeFunctionData({ abi: emissionPoolAbi, functionName: 'reclaim' }), valueWei: 0n };
     case 'transfer':
       return { to: call.to, data: '0x', valueWei: call.amountWei };
     default:

@@ -10,14 +10,32 @@ import { type Abi, encodeDeployData, getContractAddress, type Hex } from 'viem';
 import {
   aiJobManagerAbi,
   aiJobManagerBytecode,
+  arthaDIDRegistryAbi,
+  arthaDIDRegistryBytecode,
+  dataConsentAbi,
+  dataConsentBytecode,
+  emissionPoolAbi,
+  emissionPoolBytecode,
+  insuranceFundAbi,
+  insuranceFundBytecode,
   modelRegistryAbi,
   modelRegistryBytecode,
+  musterForwarderAbi,
+  musterForwarderBytecode,
   nodeCertRegistryAbi,
   nodeCertRegistryBytecode,
   proofOfComputeAbi,
   proofOfComputeBytecode,
+  reputationRegistryAbi,
+  reputationRegistryBytecode,
+  signedQuoteVerifierAbi,
+  signedQuoteVerifierBytecode,
   signedVerdictVerifierAbi,
   signedVerdictVerifierBytecode,
+  trainProofLogAbi,
+  trainProofLogBytecode,
+  trainRequestAbi,
+  trainRequestBytecode,
 } from '../generated/index.ts';
 
 export type ContractName = keyof ChainInfo['contracts'];
@@ -26,17 +44,48 @@ export type ContractName = keyof ChainInfo['contracts'];
 export interface DeploymentSettings {
   /** May change what the contracts let an owner change. Default: the deployer. */
   readonly owner: Address;
-  /** Is credited with slashed stakes. Default: the deployer. */
-  readonly slashReceiver: Address;
-  /** Stake that a registration needs. Default 1 ether. */
+  /** Coordinates and validates the jobs that TRAIN_REQUEST opens. Default: the deployer. */
+  readonly coordinator: Address;
+  readonly validator: Address;
+  /** Smallest stakes, ascending. Default 1, 10, 50 and 100 ether, or as many times `minStakeWei`. */
   readonly minStakeWei: bigint;
+  readonly gpuStakeWei: bigint;
+  readonly teeStakeWei: bigint;
+  readonly priorityStakeWei: bigint;
+  /** Seconds between two heartbeats. Default an hour. */
+  readonly heartbeatSeconds: number;
+  /** Seconds for which a node's stake stays after it revealed a result. Default a day. */
+  readonly challengeSeconds: number;
+  /** Seconds between leaving and taking the stake, at least `challengeSeconds`. Default two days. */
+  readonly unbondingSeconds: number;
+  /** Where a slashed amount goes, basis points, together 10 000. Default 4000, 4000, 2000. */
+  readonly challengerShare: number;
+  readonly insuranceShare: number;
+  readonly burnShare: number;
+  /** What a block is worth, and which part of it streams to the training pool, basis points. Default 2 ether, 500. */
+  readonly blockRewardWei: bigint;
+  readonly emissionShare: number;
 }
 
-/** The settings of a deployment by `deployer` that chooses nothing. */
-export const defaultSettings = (deployer: Address): DeploymentSettings => ({
+const ETHER = 10n ** 18n;
+
+/** The settings of a deployment by `deployer` that chooses nothing but perhaps the smallest stake. */
+export const defaultSettings = (deployer: Address, minStakeWei = ETHER): DeploymentSettings => ({
   owner: deployer,
-  slashReceiver: deployer,
-  minStakeWei: 10n ** 18n,
+  coordinator: deployer,
+  validator: deployer,
+  minStakeWei,
+  gpuStakeWei: 10n * minStakeWei,
+  teeStakeWei: 50n * minStakeWei,
+  priorityStakeWei: 100n * minStakeWei,
+  heartbeatSeconds: 3600,
+  challengeSeconds: 24 * 3600,
+  unbondingSeconds: 48 * 3600,
+  challengerShare: 4000,
+  insuranceShare: 4000,
+  burnShare: 2000,
+  blockRewardWei: 2n * ETHER,
+  emissionShare: 500,
 });
 
 /** Where a constructor's argument comes from: another contract's address, a setting, or a struct or list of these. */
@@ -58,25 +107,103 @@ export interface CatalogueEntry {
 const at = (contract: ContractName): Argument => ({ contract });
 const chosen = (setting: keyof DeploymentSettings): Argument => ({ setting });
 
+const fields = (given: Readonly<Record<string, Argument>>): Argument => ({ fields: given });
+
+/** What both contracts that settle rounds work with. */
+const settlementDoors = fields({
+  registry: at('nodeCertRegistry'),
+  jobManager: at('jobManager'),
+  faultVerifier: at('faultVerifier'),
+  reputation: at('reputationRegistry'),
+  insuranceFund: at('insuranceFund'),
+});
+
 /** The contracts in the order in which they are created. */
 export const catalogue = {
+  forwarder: { abi: musterForwarderAbi, bytecode: musterForwarderBytecode, constructor: [] },
+  insuranceFund: {
+    abi: insuranceFundAbi,
+    bytecode: insuranceFundBytecode,
+    constructor: [at('forwarder'), [at('proofOfCompute')]],
+  },
+  reputationRegistry: {
+    abi: reputationRegistryAbi,
+    bytecode: reputationRegistryBytecode,
+    constructor: [[at('nodeCertRegistry'), at('proofOfCompute'), at('jobManager'), at('modelRegistry')], at('nodeCertRegistry')],
+  },
   nodeCertRegistry: {
     abi: nodeCertRegistryAbi,
     bytecode: nodeCertRegistryBytecode,
-    constructor: [chosen('owner'), at('proofOfCompute'), at('jobManager'), chosen('slashReceiver'), chosen('minStakeWei')],
+    constructor: [
+      at('forwarder'),
+      chosen('owner'),
+      fields({
+        proofOfCompute: at('proofOfCompute'),
+        batchedProofOfCompute: at('proofOfCompute'),
+        credits: at('jobManager'),
+        insuranceFund: at('insuranceFund'),
+        reputation: at('reputationRegistry'),
+      }),
+      fields({
+        tiers: fields({
+          basic: chosen('minStakeWei'),
+          gpu: chosen('gpuStakeWei'),
+          tee: chosen('teeStakeWei'),
+          priority: chosen('priorityStakeWei'),
+        }),
+        times: fields({
+          heartbeat: chosen('heartbeatSeconds'),
+          challenge: chosen('challengeSeconds'),
+          unbonding: chosen('unbondingSeconds'),
+        }),
+        shares: fields({
+          challenger: chosen('challengerShare'),
+          insurance: chosen('insuranceShare'),
+          burn: chosen('burnShare'),
+        }),
+      }),
+    ],
   },
   jobManager: {
     abi: aiJobManagerAbi,
     bytecode: aiJobManagerBytecode,
-    constructor: [at('nodeCertRegistry'), at('proofOfCompute')],
+    constructor: [
+      at('forwarder'),
+      fields({
+        registry: at('nodeCertRegistry'),
+        proofOfCompute: at('proofOfCompute'),
+        batchedProofOfCompute: at('proofOfCompute'),
+        trainRequest: at('trainRequest'),
+        emissionPool: at('emissionPool'),
+      }),
+    ],
   },
   faultVerifier: { abi: signedVerdictVerifierAbi, bytecode: signedVerdictVerifierBytecode, constructor: [at('jobManager')] },
-  proofOfCompute: {
-    abi: proofOfComputeAbi,
-    bytecode: proofOfComputeBytecode,
-    constructor: [at('nodeCertRegistry'), at('jobManager'), at('faultVerifier')],
+  proofOfCompute: { abi: proofOfComputeAbi, bytecode: proofOfComputeBytecode, constructor: [at('forwarder'), settlementDoors] },
+  trainProofLog: {
+    abi: trainProofLogAbi,
+    bytecode: trainProofLogBytecode,
+    constructor: [at('forwarder'), at('nodeCertRegistry'), at('jobManager')],
   },
-  modelRegistry: { abi: modelRegistryAbi, bytecode: modelRegistryBytecode, constructor: [at('jobManager')] },
+  modelRegistry: {
+    abi: modelRegistryAbi,
+    bytecode: modelRegistryBytecode,
+    constructor: [at('forwarder'), at('jobManager'), at('reputationRegistry')],
+  },
+  emissionPool: {
+    abi: emissionPoolAbi,
+    bytecode: emissionPoolBytecode,
+    constructor: [at('forwarder'), chosen('owner'), at('jobManager'), chosen('blockRewardWei'), chosen('emissionShare')],
+  },
+  didRegistry: { abi: arthaDIDRegistryAbi, bytecode: arthaDIDRegistryBytecode, constructor: [at('forwarder')] },
+  dataConsent: { abi: dataConsentAbi, bytecode: dataConsentBytecode, constructor: [at('forwarder'), at('didRegistry')] },
+  teeVerifier: { abi: signedQuoteVerifierAbi, bytecode: signedQuoteVerifierBytecode, constructor: [chosen('owner')] },
+  trainRequest: {
+    abi: trainRequestAbi,
+    bytecode: trainRequestBytecode,
+    constructor: [at('jobManager'), at('forwarder'), chosen('owner'), chosen('coordinator'), chosen('validator')],
+    predeployedAt: '0x0000000000000000000000000000000000000014' as Address,
+  },
 } as const satisfies Readonly<Record<ContractName, CatalogueEntry>>;
 
 /** Names in the order of creation. */

@@ -1,18 +1,24 @@
 /**
  * The chain port over JSON-RPC: Muster's contracts on any EVM chain, the embedded one included.
  *
- * Reads are what the node says at its newest block; a reorganisation of a public chain shows as different events for the same blocks,
- * which this adapter does not detect.
+ * Events are read up to the settled block (`confirmations` below the newest), so that a re-organisation takes none of them back; all other
+ * reads are what the node says at its newest block.
  */
 import type { AbortSignalLike, ChainCall, ChainEvent, ChainInfo, ChainJob, ChainJobStatus, ChainNode, ChainReader } from '@muster/ports';
-import type { ChainReceipt, ChainWriter, VerdictStatement } from '@muster/ports';
+import type { ChainNodeStatus, ChainReceipt, ChainReputation, ChainWriter, VerdictStatement } from '@muster/ports';
 import { type Address, type JobId, MusterError, type NodeId, type Root } from '@muster/protocol';
 import { type Hex, type RpcLog, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { aiJobManagerAbi, nodeCertRegistryAbi, signedVerdictVerifierAbi } from '../generated/index.ts';
-import { encodeCall, nodeRoles } from './calls.ts';
+import {
+  aiJobManagerAbi,
+  insuranceFundAbi,
+  nodeCertRegistryAbi,
+  reputationRegistryAbi,
+  signedVerdictVerifierAbi,
+} from '../generated/index.ts';
+import { encodeCall, nodeRoles, offences } from './calls.ts';
 import { ask, type ChainEndpoint, type Connection, type ConnectionOptions, openConnection, pause } from './connection.ts';
-import { decodeEvent, lowerAddress } from './events.ts';
+import { decodeEvent, decodePolicy, lowerAddress } from './events.ts';
 import { AccountSender } from './transactions.ts';
 import { signedVerdict } from './verdict.ts';
 
@@ -23,7 +29,16 @@ export type ConnectAccountOptions = ConnectChainOptions & {
 };
 
 /** Job states in the order of the contract's `JobStatus`; `null` is a job that does not exist. */
-const jobStatuses = [null, 'running', 'paused', 'completed', 'cancelled'] as const satisfies readonly (ChainJobStatus | null)[];
+const jobStatuses = [null, 'running', 'paused', 'completed', 'cancelled', 'failed'] as const satisfies readonly (ChainJobStatus | null)[];
+/** Node states in the order of the contract's `NodeStatus`; `null` is a node that is not registered. */
+const nodeStatuses = [
+  null,
+  'active',
+  'suspended',
+  'unbonding',
+  'left',
+  'deactivated',
+] as const satisfies readonly (ChainNodeStatus | null)[];
 /** Block times kept, oldest out first. */
 const BLOCK_TIMES = 10_000;
 /** Blocks asked for at a time when logs come without their time. */
@@ -76,7 +91,8 @@ class EvmReader implements ChainReader {
     const cert = await ask('node', () =>
       client.readContract({ address, abi: nodeCertRegistryAbi, functionName: 'nodeCert', args: [node] }),
     );
-    if (BigInt(cert.operator) === 0n) return null;
+    const status = nodeStatuses[cert.status];
+    if (status === null || status === undefined) return null;
     return {
       node,
       operator: lowerAddress(cert.operator),
@@ -85,7 +101,10 @@ class EvmReader implements ChainReader {
       stakeWei: cert.stake,
       registeredAt: Number(cert.registeredAt),
       lastHeartbeat: Number(cert.lastHeartbeat),
-      active: cert.active,
+      status,
+      active: status === 'active',
+      offences: cert.offences,
+      hardwareVerified: cert.hardwareVerified,
     };
   }
 
@@ -105,6 +124,8 @@ class EvmReader implements ChainReader {
       status,
       budgetWei: found.budget,
       paidWei: found.paid,
+      reserveWei: found.reserve,
+      policy: decodePolicy(found),
       nextRound: Number(found.nextRound),
     };
   }
@@ -126,13 +147,30 @@ class EvmReader implements ChainReader {
     );
   }
 
+  async reputation(node: NodeId): Promise<ChainReputation> {
+    const contract = { address: this.info.contracts.reputationRegistry, abi: reputationRegistryAbi, args: [node] } as const;
+    const { client } = this.connection;
+    const [score, counters] = await ask('reputation', () =>
+      Promise.all([
+        client.readContract({ ...contract, functionName: 'scoreOf' }),
+        client.readContract({ ...contract, functionName: 'countersOf' }),
+      ]),
+    );
+    return { score, accepted: counters.accepted, rejected: counters.rejected, missed: counters.missed };
+  }
+
+  insured(account: Address): Promise<bigint> {
+    const contract = { address: this.info.contracts.insuranceFund, abi: insuranceFundAbi } as const;
+    return ask('insured', () => this.connection.client.readContract({ ...contract, functionName: 'owed', args: [account] }));
+  }
+
   async proves(statement: VerdictStatement, evidence: Hex): Promise<boolean> {
     const { job, round, task, resultRoot, verdictCid } = statement;
     const contract = { address: this.info.contracts.faultVerifier, abi: signedVerdictVerifierAbi } as const;
     const args = [job, BigInt(round), task, evidence] as const;
     try {
       const found = await ask('verdict', () => this.connection.client.readContract({ ...contract, functionName: 'correctRoot', args }));
-      return found[0] === resultRoot && found[1] === verdictCid;
+      return found[0] === resultRoot && found[1] === verdictCid && offences[found[2]] === statement.offence;
     } catch (error) {
       if (error instanceof MusterError && error.code === 'CHAIN_REVERTED') return false;
       throw error;
@@ -144,8 +182,8 @@ class EvmReader implements ChainReader {
     const head = (await this.head()).block;
     const last = Math.min(toBlock ?? head, head);
     const { client, logsBlocks } = this.connection;
-    const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry } = this.info.contracts;
-    const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry];
+    const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund } = this.info.contracts;
+    const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund];
     const events: ChainEvent[] = [];
     for (let from = fromBlock; from <= last; from += logsBlocks) {
       const range = { fromBlock: toHex(from), toBlock: toHex(Math.min(last, from + logsBlocks - 1)) };

@@ -122,7 +122,7 @@ export async function prepareDeployment(options: DeployOptions): Promise<Deploym
 }
 
 function settingsOf(options: DeployOptions, deployer: Address): DeploymentSettings {
-  const defaults = defaultSettings(deployer);
+  const defaults = defaultSettings(deployer, options.minStakeWei);
   const given = Object.entries(options).filter(([name, value]) => name in defaults && value !== undefined);
   return { ...defaults, ...Object.fromEntries(given) };
 }

@@ -1,15 +1,15 @@
 /**
  * Contract logs → ChainEvent: the same names and fields, numbers and ids in Muster's types.
  *
- * Logs of other events (ownership, minimum stake) give null: they are no part of a job's history.
+ * Logs of other events (ownership, settings, attestations) give null: they are no part of a job's history.
  */
 import type { ChainEvent, EventPlace } from '@muster/ports';
-import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+import type { Address, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
 import { decodeEventLog, type Hex, toEventSelector } from 'viem';
-import { aiJobManagerAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
-import { nodeRoles } from './calls.ts';
+import { aiJobManagerAbi, insuranceFundAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
+import { jobKinds, nodeRoles, offences, rewardModels, settlements } from './calls.ts';
 
-const contractsAbi = [...nodeCertRegistryAbi, ...aiJobManagerAbi, ...proofOfComputeAbi, ...modelRegistryAbi] as const;
+const contractsAbi = [...nodeCertRegistryAbi, ...aiJobManagerAbi, ...proofOfComputeAbi, ...modelRegistryAbi, ...insuranceFundAbi] as const;
 
 type ContractEvent = Extract<(typeof contractsAbi)[number], { readonly type: 'event' }>;
 
@@ -60,9 +60,31 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
       };
     }
     case 'NodeSlashed': {
-      const { amountWei, deactivated, ...args } = decoded.args;
-      return { ...place, event: 'NodeSlashed', node: node(args.node), amountWei, deactivated, reason: root(args.reason) };
+      const { amountWei, active, ...args } = decoded.args;
+      const offence = offences[args.offence] ?? 'provenCheating';
+      return { ...place, event: 'NodeSlashed', node: node(args.node), amountWei, active, offence };
     }
+    case 'SlashDivided': {
+      const { challengerWei, insuranceWei, burnedWei, ...args } = decoded.args;
+      const challenger = BigInt(args.challenger) === 0n ? null : lowerAddress(args.challenger);
+      return { ...place, event: 'SlashDivided', node: node(args.node), challenger, challengerWei, insuranceWei, burnedWei };
+    }
+    case 'StakeAdded': {
+      const { amountWei, stakeWei, active } = decoded.args;
+      return { ...place, event: 'StakeAdded', node: node(decoded.args.node), amountWei, stakeWei, active };
+    }
+    case 'UnbondingStarted': {
+      const { args } = decoded;
+      return { ...place, event: 'UnbondingStarted', node: node(args.node), withdrawableAt: Number(args.withdrawableAt) };
+    }
+    case 'UnbondingCancelled':
+      return { ...place, event: 'UnbondingCancelled', node: node(decoded.args.node) };
+    case 'StakeWithdrawn': {
+      const { amountWei, operator } = decoded.args;
+      return { ...place, event: 'StakeWithdrawn', node: node(decoded.args.node), operator: lowerAddress(operator), amountWei };
+    }
+    case 'HeartbeatsMissed':
+      return { ...place, event: 'HeartbeatsMissed', node: node(decoded.args.node), missed: Number(decoded.args.missed) };
     case 'JobSubmitted': {
       const { args } = decoded;
       return {
@@ -80,12 +102,23 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
         budgetWei: args.budgetWei,
       };
     }
+    case 'JobTermsSet':
+      return { ...place, event: 'JobTermsSet', job: job(decoded.args.job), policy: decodePolicy(decoded.args.terms) };
+    case 'JobSpecified':
+      return { ...place, event: 'JobSpecified', job: job(decoded.args.job), specCid: root(decoded.args.specCid) };
+    case 'JobSponsored':
+      return { ...place, event: 'JobSponsored', job: job(decoded.args.job), amountWei: decoded.args.amountWei };
     case 'JobPaused':
     case 'JobResumed':
       return { ...place, event: decoded.eventName, job: job(decoded.args.job) };
     case 'JobCompleted':
-    case 'JobCancelled':
+    case 'ReserveReleased':
       return { ...place, event: decoded.eventName, job: job(decoded.args.job), refundWei: decoded.args.refundWei };
+    case 'JobCancelled':
+    case 'JobFailed': {
+      const { refundWei, reserveWei } = decoded.args;
+      return { ...place, event: decoded.eventName, job: job(decoded.args.job), refundWei, reserveWei };
+    }
     case 'NodesClosed': {
       const { args } = decoded;
       const { nodeCount } = args;
@@ -151,7 +184,12 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
         revealedRoot: root(args.revealedRoot),
         correctRoot: root(args.correctRoot),
         verdictCid: root(args.verdictCid),
+        offence: offences[args.offence] ?? 'provenCheating',
       };
+    }
+    case 'UnrevealedReported': {
+      const { args } = decoded;
+      return { ...place, event: 'UnrevealedReported', ...slotOf(args), node: node(args.node), slashedWei: args.slashedWei };
     }
     case 'TaskFinalized': {
       const { args } = decoded;
@@ -180,7 +218,8 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
     }
     case 'RoundFinalized': {
       const { args } = decoded;
-      return { ...place, event: 'RoundFinalized', job: job(args.job), round: Number(args.round), checkpointCid: root(args.checkpointCid) };
+      const checkpointCid = root(args.checkpointCid);
+      return { ...place, event: 'RoundFinalized', job: job(args.job), round: Number(args.round), checkpointCid, accuracy: args.accuracy };
     }
     case 'ModelRegistered': {
       const { args } = decoded;
@@ -198,10 +237,56 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
     }
     case 'Withdrawn':
       return { ...place, event: 'Withdrawn', operator: lowerAddress(decoded.args.operator), amountWei: decoded.args.amountWei };
-    case 'MinStakeChanged':
+    case 'CreditTransferred': {
+      const { from, to, amountWei } = decoded.args;
+      return { ...place, event: 'CreditTransferred', from: lowerAddress(from), to: lowerAddress(to), amountWei };
+    }
+    case 'CoverGranted':
+    case 'CoverPaid':
+      return { ...place, event: decoded.eventName, account: lowerAddress(decoded.args.account), amountWei: decoded.args.amountWei };
+    case 'InsuranceDeposited':
+      return { ...place, event: 'InsuranceDeposited', from: lowerAddress(decoded.args.from), amountWei: decoded.args.amountWei };
+    case 'ModelDerived':
+    case 'LicenceSet':
+    case 'ModelTransferred':
+    case 'LineageCredited':
+    case 'HardwareVerified':
+    case 'TeeVerified':
+    case 'StakeTiersChanged':
+    case 'TimesChanged':
+    case 'SlashSharesChanged':
+    case 'AttesterChanged':
+    case 'TeeVerifierChanged':
     case 'OwnershipTransferred':
       return null;
     default:
       return decoded satisfies never;
   }
+}
+
+/** `JobTerms` as contracts return it, apart from the job's shape. */
+export interface PolicyWords {
+  readonly kind: number;
+  readonly settlement: number;
+  readonly minParticipants: number;
+  readonly roundTimeout: bigint;
+  readonly reward: Omit<JobPolicy['reward'], 'model'> & { readonly model: number };
+}
+
+export function decodePolicy({ kind, settlement, minParticipants, roundTimeout, reward }: PolicyWords): JobPolicy {
+  return {
+    kind: jobKinds[kind] ?? 'federated',
+    settlement: settlements[settlement] ?? 'direct',
+    minParticipants,
+    roundTimeout: Number(roundTimeout),
+    reward: {
+      model: rewardModels[reward.model] ?? 'perRound',
+      scoreTotal: reward.scoreTotal,
+      gpuSecondsPerTask: reward.gpuSecondsPerTask,
+      batchSize: reward.batchSize,
+      stepsPerTask: reward.stepsPerTask,
+      bonusBasisPoints: reward.bonusBasisPoints,
+      targetGainBasisPoints: reward.targetGainBasisPoints,
+    },
+  };
 }
