@@ -57,6 +57,8 @@ export interface LocalIdentity {
   key(kind: KeyKind, number: number): Promise<Root>;
   /** Number of the newest key of a kind. */
   newest(kind: KeyKind): Promise<number>;
+  /** What was sealed for any of its X25519 keys. Throws SIGNATURE_INVALID. */
+  open(sealed: Uint8Array): Promise<Uint8Array>;
   writer(access: IdentityAccess): IdentityWriter;
 }
 
@@ -91,6 +93,18 @@ export async function localIdentity(paths: HomePaths, name: string, { create = f
     did: didText(didHash),
     key,
     newest: async (kind) => Math.max(1, ...(await numbers(kind))),
+    async open(sealed) {
+      let failure: unknown = null;
+      for (const number of (await numbers('enc')).toSorted((a, b) => b - a)) {
+        try {
+          return (await loadOrCreateEncryptionKey(join(folder, `enc.${number}.pem`))).open(sealed);
+        } catch (error) {
+          if (!(error instanceof MusterError) || error.code !== 'SIGNATURE_INVALID') throw error;
+          failure ??= error;
+        }
+      }
+      throw failure ?? new MusterError('USAGE', `identity "${name}" has no encryption key in ${folder}`, { name });
+    },
     writer: (access) => new IdentityWriter({ ...access, privateKey }),
   };
 }

@@ -3,11 +3,11 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadOrCreateEncryptionKey, parseDid } from '@muster/adapters';
-import { encodeLinked, MusterError, type Root } from '@muster/protocol';
+import { cidOfRoot, encodeLinked, MusterError, type Root } from '@muster/protocol';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { deployIdentity } from '../../../contracts/test/identity.ts';
 import { startTestChain, type TestChain } from '../../../contracts/test/harness.ts';
-import { consentGrant, consentList, consentLog, consentRevoke, consentShow } from '../src/commands/consent.ts';
+import { consentGrant, consentKey, consentList, consentLog, consentRevoke, consentShow } from '../src/commands/consent.ts';
 import type { Context } from '../src/commands/context.ts';
 import { didCreate, didResolve, didRevoke, didRotate, didShow } from '../src/commands/did.ts';
 import { homePaths } from '../src/home.ts';
@@ -118,12 +118,20 @@ test('a consent is granted, used, read back by its owner and taken back', async 
   await didCreate(context, 'owner', {}, access);
   await didCreate(context, 'grantee', {}, access);
   const dataset = encodeLinked({ a: 'dataset' }).cid;
-  const key = join(folder, 'sealed-key');
-  await writeFile(key, 'sealed');
+  const key = join(folder, 'key');
+  await writeFile(key, 'secret');
   const flags = { as: 'owner', to: 'grantee', dataset, purpose: 'training digits', key, days: '30' };
   await consentGrant(context, flags, access);
   const consent = fieldOf('consent.granted', 'consent') as Root;
   expect(parseDid(fieldOf('consent.granted', 'grantee'))).toMatch(/^0x/);
+
+  const opened = join(folder, 'opened-key');
+  await didRotate(context, 'grantee', {}, access);
+  await consentKey(context, consent, { as: 'grantee', out: opened }, access);
+  expect(await readFile(opened, 'utf8')).toBe('secret');
+  expect((await stat(opened)).mode & 0o777).toBe(0o600);
+  expect(await codeOf(consentKey(context, consent, { as: 'grantee', out: opened }, access))).toBe('DATA_UNREADABLE');
+  expect(await codeOf(consentKey(context, consent, { as: 'owner', out: opened }, access))).toBe('SIGNATURE_INVALID');
 
   const record = join(folder, 'record.txt');
   await writeFile(record, 'round 1');
@@ -145,5 +153,15 @@ test('a consent is granted, used, read back by its owner and taken back', async 
   for (const days of ['0', 'x', '40000']) expect(await codeOf(consentGrant(context, { ...flags, days }, access))).toBe('USAGE');
   expect(await codeOf(consentGrant(context, { ...flags, dataset: 'x' }, access))).toBe('CID_INVALID');
   expect(await codeOf(consentShow(context, `0x${'12'.repeat(32)}` as Root, access))).toBe('USAGE');
-  expect(await readFile(record, 'utf8')).toBe('round 1');
+  const bare = { as: 'owner', to: 'grantee', dataset, purpose: 'another', days: '1' };
+  await consentGrant(context, bare, access);
+  const keyless = fieldOf('consent.granted', 'consent') as Root;
+  const key2 = { as: 'grantee', out: opened };
+  expect(await codeOf(consentKey(context, keyless, key2, access))).toBe('USAGE');
+  expect(await codeOf(consentKey(context, `0x${'12'.repeat(32)}` as Root, key2, access))).toBe('USAGE');
+  const elsewhere = cidOfRoot(`0x${'34'.repeat(32)}`, 'raw');
+  await consentGrant(context, { ...bare, purpose: 'sealed elsewhere', key: elsewhere }, access);
+  const far = fieldOf('consent.granted', 'consent') as Root;
+  expect(await codeOf(consentKey(context, far, key2, access))).toBe('OBJECT_MISSING');
+  expect(await codeOf(consentGrant(context, { ...flags, to: `did:artha:${'0'.repeat(64)}` }, access))).toBe('USAGE');
 });

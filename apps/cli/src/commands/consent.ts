@@ -1,12 +1,17 @@
 /**
  * `muster consent …`: who may use which data for what, until when, and what was done under it.
  */
-import { didText, purposeOf, systemClock } from '@muster/adapters';
+import { writeFile } from 'node:fs/promises';
+import { didText, openFolderStore, purposeOf, sealFor, systemClock } from '@muster/adapters';
 import { cidOfRoot, digestOf, MusterError, parseCid, parseRoot, type Root } from '@muster/protocol';
 import type { Command } from 'commander';
 import { didArgument, identityReader, type IdentityAccess, localIdentity } from '../identity.ts';
+import { readBytes } from '../files.ts';
+import { asCid } from '../jobs.ts';
 import type { Context } from './context.ts';
 import { identityContext, rawDigest, timeText } from './did.ts';
+
+const MAX_KEY_BYTES = 1 << 16;
 
 export interface ConsentGrantFlags {
   readonly as: string;
@@ -23,18 +28,55 @@ export async function consentGrant(context: Context, flags: ConsentGrantFlags, a
   if (!(days > 0 && days <= 36_525))
     throw new MusterError('USAGE', '--days must be a number of days up to a century', { option: '--days' });
   const owner = await localIdentity(paths, flags.as);
+  const granteeDid = await didArgument(paths, flags.to);
   const terms = {
     datasetCid: digestOf(parseCid(flags.dataset)),
     ownerDid: owner.didHash,
-    granteeDid: await didArgument(paths, flags.to),
+    granteeDid,
     purpose: purposeOf(flags.purpose),
-    permissionKeyCid: flags.key === undefined ? null : await rawDigest(context, '--key', flags.key),
+    permissionKeyCid: flags.key === undefined ? null : await sealedKey(context, flags.key, granteeDid, access),
     expiresAt: Math.floor(systemClock.now() / 1000 + days * 86_400),
   };
   const { id, transaction } = await owner.writer(access).send({ order: 'grant', ...terms });
   const said = { consent: id, owner: owner.did, grantee: didText(terms.granteeDid), dataset: flags.dataset, purpose: flags.purpose };
   const text = `consent ${id}\n  ${said.grantee}\n  may use ${flags.dataset} for "${flags.purpose}" until ${timeText(terms.expiresAt)}`;
   output.event('consent.granted', { ...said, expiresAt: terms.expiresAt, transaction }, text);
+}
+
+/** The digest of a key that is sealed already and given by content id, or of one in a file, which is sealed for the grantee and stored. */
+async function sealedKey(context: Context, key: string, granteeDid: Root, access: IdentityAccess): Promise<Root> {
+  if (asCid(key) !== null) return rawDigest(context, '--key', key);
+  const secret = await readBytes(key, MAX_KEY_BYTES);
+  const grantee = await identityReader(access).document(granteeDid);
+  if (grantee === null) throw new MusterError('USAGE', `the chain has no ${didText(granteeDid)}`, { did: didText(granteeDid) });
+  return digestOf(await (await openFolderStore(context.paths.store)).put(sealFor(grantee.encKey, secret), 'raw'));
+}
+
+/** Opens the key that came with a consent, from this home's store, and writes it to a file. */
+export async function consentKey(
+  { paths, output }: Context,
+  consent: Root,
+  { as, out }: { readonly as: string; readonly out: string },
+  access: IdentityAccess,
+): Promise<void> {
+  const found = await identityReader(access).consent(consent);
+  if (found === null) throw new MusterError('USAGE', `the chain has no consent ${consent}`, { consent });
+  if (found.permissionKeyCid === null) throw new MusterError('USAGE', `consent ${consent} came without a key`, { consent });
+  const cid = cidOfRoot(found.permissionKeyCid, 'raw');
+  const sealed = await (await openFolderStore(paths.store)).get(cid);
+  if (sealed === null) throw new MusterError('OBJECT_MISSING', `this home's store does not have ${cid}`, { cid });
+  await writeSecret(out, await (await localIdentity(paths, as)).open(sealed));
+  output.event('consent.key', { consent, file: out }, `key written to ${out}`);
+}
+
+/** Writes a file that only its owner may read. Throws DATA_UNREADABLE where there is one already. */
+async function writeSecret(path: string, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeFile(path, bytes, { mode: 0o600, flag: 'wx' });
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown reason';
+    throw new MusterError('DATA_UNREADABLE', `${path}: cannot be written (${reason})`, { file: path }, { cause });
+  }
 }
 
 export async function consentRevoke({ paths, output }: Context, consent: Root, as: string, access: IdentityAccess): Promise<void> {
@@ -90,7 +132,7 @@ export function addConsent(program: Command): void {
     .requiredOption('--to <identity>', 'DID, or identity of this home, that may use it')
     .requiredOption('--dataset <cid>', 'the dataset')
     .requiredOption('--purpose <text>', 'what for, in words; whoever asks later must use the same')
-    .option('--key <file>', 'the key of the data, sealed for the other one: a file to be stored, or its content id')
+    .option('--key <file>', 'key of the data: a file, to be sealed for the other one and stored, or the content id of a sealed one')
     .option('--days <n>', 'how long it lasts', '365')
     .action(async (flags: ConsentGrantFlags, command: Command) => {
       const [context, access] = await identityContext(command);
@@ -111,6 +153,15 @@ export function addConsent(program: Command): void {
     .action(async (id: string, record: string, { as }: { readonly as: string }, command: Command) => {
       const [context, access] = await identityContext(command);
       await consentLog(context, consentArgument(id), record, as, access);
+    });
+  consent
+    .command('key <consent>')
+    .description('open the key that came with a consent')
+    .requiredOption('--as <name>', 'identity of this home that it was granted to')
+    .requiredOption('--out <file>', 'file to write')
+    .action(async (id: string, flags: { readonly as: string; readonly out: string }, command: Command) => {
+      const [context, access] = await identityContext(command);
+      await consentKey(context, consentArgument(id), flags, access);
     });
   consent
     .command('show <consent>')
