@@ -50,7 +50,19 @@ export { openEventLog } from './sqlite/event-log.ts';
 export { openNonceStore } from './sqlite/nonce-store.ts';
 export { type NodeCaps, packCapabilities, unpackCapabilities } from './evm/contracts/capabilities.ts';
 export { type CodeReport, verifyCode, verifyDeployment } from './evm/contracts/deployment.ts';
-export { connectAccount, type ConnectAccountOptions, connectChain, type ConnectChainOptions } from './evm/contracts/chain.ts';
+export {
+  connectAccount,
+  type ConnectAccountOptions,
+  connectChain,
+  type ConnectChainOptions,
+  connectRelayedAccount,
+  type ConnectRelayedOptions,
+} from './evm/contracts/chain.ts';
+export { type ForwardRequest, submitForwardRequest } from './evm/contracts/relay.ts';
+export { type HandOver } from './evm/contracts/relayed-sender.ts';
+export { createRelay, type Relay, type RelayLimits, type RelayOptions, type Sponsorship } from './http/relay.ts';
+export { relayOverHttp } from './http/relay-client.ts';
+export { nodeFunctions, type RelayedFunctions } from './http/relayed-functions.ts';
 export { type ChainEndpoint, chainIdOf, type ConnectionOptions } from './evm/contracts/connection.ts';
 export { type ChainFact, type ChainStatus, readChainStatus } from './evm/contracts/status.ts';
 export { type AddressBook, readAddressBook, writeAddressBook } from './evm/contracts/address-book.ts';

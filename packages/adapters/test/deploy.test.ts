@@ -99,7 +99,7 @@ describe('deployToFolder', () => {
 
   it('goes on after kill -9 at any step, with the same addresses and each contract created once', async () => {
     const steps = 1 + 2 * contractNames.length;
-    for (const at of new Set([1, 2, 3, 4, Math.floor(steps / 2), steps - 1, steps])) {
+    for (const at of [1, 2, 3, Math.floor(steps / 2), steps]) {
       privateKey = keccak256(toHex(`killed ${keys++}`));
       deployer = addressOfKey(privateKey);
       await anvil.fund(deployer, 10n * ETHER);
@@ -209,9 +209,12 @@ describe('verifyCode', () => {
       return reports.filter(({ problem }) => problem !== null);
     };
     expect(await verify({})).toEqual([]);
-    expect(await verify({ modelRegistry: somebody })).toMatchObject([
-      { name: 'modelRegistry', codeHash: null, problem: 'there is no code' },
-    ]);
+    expect(await verify({ modelRegistry: somebody })).toContainEqual({
+      name: 'modelRegistry',
+      address: somebody,
+      codeHash: null,
+      problem: 'there is no code',
+    });
     const { modelRegistry } = first.contracts;
     expect((await verify({ faultVerifier: modelRegistry })).map(({ name }) => name)).toContain('faultVerifier');
     const second = await deployToFolder(folder, { ...options(), restart: true });

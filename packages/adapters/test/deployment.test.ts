@@ -34,7 +34,7 @@ describe('verifyDeployment', () => {
 
   it('names an address at which no contract was created', async () => {
     const nowhere = `0x${'77'.repeat(20)}` as Address;
-    await expect(verify({ modelRegistry: nowhere })).rejects.toMatchObject({
+    await expect(verify({ dataConsent: nowhere })).rejects.toMatchObject({
       code: 'AUDIT_FAILED',
       details: { object: `contract ${nowhere}` },
     });

@@ -5,29 +5,14 @@
  * nothing about the call: that is the contract's business. Refusals are answers with a code; nothing that arrives makes it throw.
  */
 import type { ChainInfo } from '@muster/ports';
-import {
-  type Address,
-  addressText,
-  errorCatalogue,
-  type ErrorCode,
-  type ErrorDetails,
-  integer,
-  MusterError,
-  type Schema,
-  struct,
-  text,
-} from '@muster/protocol';
-import { type Hex, keccak256, toFunctionSelector } from 'viem';
-import { type ContractName, entryOf } from '../evm/contracts/catalogue.ts';
+import { addressText, type ErrorCode, type ErrorDetails, integer, MusterError, type Schema, struct, text } from '@muster/protocol';
+import { type Hex, keccak256 } from 'viem';
 import type { Connection } from '../evm/contracts/connection.ts';
 import { type ForwardRequest, forwardNonce, isSignedForwardRequest, submitForwardRequest } from '../evm/contracts/relay.ts';
-import type { HandOver } from '../evm/contracts/relayed-sender.ts';
 import type { CallSender, Included } from '../evm/contracts/transactions.ts';
 import { chunksOf, readBody } from './body.ts';
-import { errorResponse, jsonResponse, publicError, toJsonText } from './json.ts';
-
-/** Functions that are carried, by contract. */
-export type RelayedFunctions = Partial<Readonly<Record<ContractName, readonly string[]>>>;
+import { errorResponse, jsonResponse, publicError } from './json.ts';
+import { doorsOf, type RelayedFunctions } from './relayed-functions.ts';
 
 export interface RelayLimits {
   readonly maxBodyBytes: number;
@@ -61,7 +46,6 @@ export interface Sponsorship {
 
 export interface RelayOptions {
   readonly info: ChainInfo;
-  readonly forwarder: Address;
   readonly connection: Connection;
   /** Signs and pays. With 0 confirmations it goes on at once: who signed waits for depth and hands over again what was taken back. */
   readonly relayer: CallSender;
@@ -106,7 +90,8 @@ const requestSchema: Schema<ForwardRequest> = struct({
 const MAX_REMEMBERED = 10_000;
 
 export function createRelay(options: RelayOptions): Relay {
-  const { info, forwarder, connection, relayer, sponsorship } = options;
+  const { info, connection, relayer, sponsorship } = options;
+  const { forwarder } = info.contracts;
   const place = { chainId: info.chainId, forwarder };
   const limits: RelayLimits = { ...defaultRelayLimits, ...options.limits };
   const now = options.now ?? Date.now;
@@ -152,7 +137,9 @@ export function createRelay(options: RelayOptions): Relay {
         expected: nonce,
       });
     }
-    if (running.size >= limits.maxWaiting) throw refused('QUOTA_EXCEEDED', 'too many requests are waiting', { waiting: running.size });
+    // This one is among them.
+    const waiting = running.size - 1;
+    if (waiting >= limits.maxWaiting) throw refused('QUOTA_EXCEEDED', 'too many requests are waiting', { waiting });
     if (perSigner(request.from, 1n) > BigInt(limits.maxPerSignerPerMinute)) {
       throw refused('QUOTA_EXCEEDED', `more than ${limits.maxPerSignerPerMinute} requests in a minute`, { from: request.from });
     }
@@ -223,21 +210,6 @@ export function createRelay(options: RelayOptions): Relay {
   };
 }
 
-/** `<address> <selector>` of every function listed. Throws INTERNAL for one that a contract does not have. */
-function doorsOf(info: ChainInfo, functions: RelayedFunctions): Set<string> {
-  const doors = new Set<string>();
-  for (const [contract, names] of Object.entries(functions)) {
-    for (const name of names) {
-      const found = entryOf(contract as ContractName).abi.filter((entry) => entry.type === 'function' && entry.name === name);
-      if (found.length === 0) throw new MusterError('INTERNAL', `${contract} has no function ${name}`, { contract, function: name });
-      for (const entry of found) {
-        if (entry.type === 'function') doors.add(`${info.contracts[contract as ContractName]} ${toFunctionSelector(entry)}`);
-      }
-    }
-  }
-  return doors;
-}
-
 /** Counts amounts per key in windows of `windowMs`; each call adds one and returns the window's sum. Keeps what one window needs. */
 function meter(windowMs: number, now: () => number): (key: string, amount: bigint) => bigint {
   let window = -1;
@@ -253,35 +225,3 @@ function meter(windowMs: number, now: () => number): (key: string, amount: bigin
 }
 
 const refused = (code: ErrorCode, message: string, details: ErrorDetails): MusterError => new MusterError(code, message, details);
-
-const answerSchema = struct({ transaction: bytesOf(32), block: integer(), gasUsed: integer() });
-
-/** Hands requests to the relay of the coordinator at `url`. Throws its refusals with their codes, and PEER_UNREACHABLE. */
-export function relayOverHttp(url: string, timeoutMs = 120_000): HandOver {
-  return async (request) => {
-    let response: Response;
-    let value: unknown;
-    try {
-      response = await fetch(new URL('/relay', url), {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: toJsonText(request),
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-      value = JSON.parse(new TextDecoder().decode(await readBody(response.body && chunksOf(response.body), null, 64 * 1024))) as unknown;
-    } catch (cause) {
-      throw new MusterError('PEER_UNREACHABLE', `the relay at ${url} does not answer`, { url }, { cause });
-    }
-    if (response.ok) return answerSchema(value, 'answer');
-    throw refusalOf(value, url);
-  };
-}
-
-function refusalOf(value: unknown, url: string): MusterError {
-  const error = (value as { readonly error?: { readonly code?: unknown; readonly message?: unknown; readonly details?: unknown } } | null)
-    ?.error;
-  const code = typeof error?.code === 'string' && error.code in errorCatalogue ? (error.code as ErrorCode) : 'PEER_UNREACHABLE';
-  const message = typeof error?.message === 'string' ? error.message.slice(0, 1000) : `the relay at ${url} does not answer as one`;
-  const details = typeof error?.details === 'object' && error.details !== null ? (error.details as ErrorDetails) : {};
-  return new MusterError(code, message, details);
-}

@@ -17,9 +17,11 @@ import {
   signedVerdictVerifierAbi,
 } from '../generated/index.ts';
 import { encodeCall, nodeRoles, offences } from './calls.ts';
+import { settledBlock } from './confirmations.ts';
 import { ask, type ChainEndpoint, type Connection, type ConnectionOptions, openConnection, pause } from './connection.ts';
 import { decodeEvent, decodePolicy, lowerAddress } from './events.ts';
-import { AccountSender } from './transactions.ts';
+import { type HandOver, RelayedSender } from './relayed-sender.ts';
+import { AccountSender, type CallSender } from './transactions.ts';
 import { signedVerdict } from './verdict.ts';
 
 export type ConnectChainOptions = ChainEndpoint & ConnectionOptions & { readonly info: ChainInfo };
@@ -53,7 +55,21 @@ export async function connectChain(options: ConnectChainOptions): Promise<ChainR
 /** A writer for one account. Throws as `connectChain`. */
 export async function connectAccount(options: ConnectAccountOptions): Promise<ChainWriter> {
   const connection = await connectTo(options);
-  return new EvmWriter(connection, options.info, options.privateKey);
+  const { info, privateKey } = options;
+  return new EvmWriter(connection, info, new AccountSender(connection, info.chainId, privateKeyToAccount(privateKey)));
+}
+
+export type ConnectRelayedOptions = ConnectAccountOptions & {
+  /** Hands what the account signs to a relayer: `relayOverHttp`, or a function in this process. */
+  readonly handOver: HandOver;
+};
+
+/** A writer for an account without gas: it signs, and a relayer pays. Throws as `connectChain`. */
+export async function connectRelayedAccount(options: ConnectRelayedOptions): Promise<ChainWriter> {
+  const connection = await connectTo(options);
+  const { info, privateKey, handOver } = options;
+  const place = { chainId: info.chainId, forwarder: info.contracts.forwarder };
+  return new EvmWriter(connection, info, new RelayedSender(connection, place, privateKeyToAccount(privateKey), handOver));
 }
 
 async function connectTo(options: ConnectChainOptions): Promise<Connection> {
@@ -81,8 +97,8 @@ class EvmReader implements ChainReader {
   }
 
   async head(): Promise<{ readonly block: number; readonly time: number }> {
-    const block = await ask('head', () => this.connection.client.getBlock({ blockTag: 'latest' }));
-    return { block: Number(block.number), time: Number(block.timestamp) };
+    const { block, time } = await settledBlock(this.connection);
+    return { block, time };
   }
 
   async node(node: NodeId): Promise<ChainNode | null> {
@@ -99,8 +115,8 @@ class EvmReader implements ChainReader {
       role: nodeRoles[cert.role] ?? 'trainer',
       caps: cert.caps as Root,
       stakeWei: cert.stake,
-      registeredAt: Number(cert.registeredAt),
-      lastHeartbeat: Number(cert.lastHeartbeat),
+      registeredAt: cert.registeredAt,
+      lastHeartbeat: cert.lastHeartbeat,
       status,
       active: status === 'active',
       offences: cert.offences,
@@ -194,12 +210,15 @@ class EvmReader implements ChainReader {
   }
 
   watch(onBlock: (block: number) => void, signal: AbortSignalLike): void {
-    const { client, pollMs } = this.connection;
+    const { pollMs } = this.connection;
     const follow = async (): Promise<void> => {
       let seen = -1;
       while (!signal.aborted) {
         // An unreachable chain is looked for again; whoever needs to know asks it something.
-        const head = await client.getBlockNumber({ cacheTime: 0 }).then(Number, () => seen);
+        const head = await settledBlock(this.connection).then(
+          ({ block }) => block,
+          () => seen,
+        );
         if (signal.aborted) return;
         if (head > seen) onBlock((seen = head));
         await pause(pollMs);
@@ -253,12 +272,12 @@ class EvmReader implements ChainReader {
 
 class EvmWriter extends EvmReader implements ChainWriter {
   readonly account: Address;
-  private readonly sender: AccountSender;
+  private readonly sender: CallSender;
 
-  constructor(connection: Connection, info: ChainInfo, privateKey: Hex) {
+  constructor(connection: Connection, info: ChainInfo, sender: CallSender) {
     super(connection, info);
-    this.sender = new AccountSender(connection, info.chainId, privateKeyToAccount(privateKey));
-    this.account = lowerAddress(this.sender.account.address);
+    this.sender = sender;
+    this.account = lowerAddress(sender.account.address);
   }
 
   async send(call: ChainCall): Promise<ChainReceipt> {

@@ -17,6 +17,8 @@ const lonelyClients = /^(?:muster|anvil|hardhat)/i;
 export interface SettledBlock {
   readonly block: number;
   readonly hash: Hex;
+  /** Seconds since 1970. */
+  readonly time: number;
 }
 
 const depths = new WeakMap<Connection, Promise<number>>();
@@ -75,9 +77,10 @@ export function deepReorganisation(depth: number, last: SettledBlock, now: Hex):
   );
 }
 
-/** Number and hash of a block as the endpoint has it now; null where it has none. */
+/** Number, hash and time of a block as the endpoint has it now; null where it has none. */
 export async function blockAt(connection: Connection, place: number | 'latest'): Promise<SettledBlock | null> {
   const tag = place === 'latest' ? place : toHex(place);
   const found = await ask('block', () => connection.client.request({ method: 'eth_getBlockByNumber', params: [tag, false] }));
-  return found === null || found.hash === null || found.number === null ? null : { block: Number(found.number), hash: found.hash };
+  if (found === null || found.hash === null || found.number === null) return null;
+  return { block: Number(found.number), hash: found.hash, time: Number(found.timestamp) };
 }

@@ -27,8 +27,8 @@ export interface RelayedSenderOptions {
 
 /** Signing attempts against others who use the same account at the same time. */
 const MAX_ATTEMPTS = 20;
-/** Gas of a call that cannot be estimated because the relayer sends money along: a registration needs about 250 k. */
-const sponsoredGas = 600_000n;
+/** Gas of a call that cannot be estimated, such as one with money along, which the forwarder does not have: more than any needs. */
+const ampleGas = 600_000n;
 /** Looks for a transaction that the relayer has named before the request is handed over again. */
 const LOOKS_BEFORE_AGAIN = 40;
 
@@ -84,16 +84,24 @@ export class RelayedSender implements CallSender {
     return { request, block: Number(head.number) };
   }
 
-  /** Estimated as the forwarder will call, which finds a revert before anybody pays for it. */
+  /**
+   * Estimated as the forwarder will call, which finds a revert before anybody pays for it. Some nodes estimate nothing for an account with
+   * code, as the forwarder is: there the call is only tried.
+   */
   private async gasOf(action: string, call: CallRequest): Promise<bigint> {
     if (call.knownGas !== undefined) return call.knownGas;
-    if (call.valueWei > 0n || call.to === null) return sponsoredGas;
+    if (call.valueWei > 0n || call.to === null) return ampleGas;
+    const { client } = this.connection;
     const data = relayedData({ data: call.data, from: lowerAddress(this.account.address) });
     const asForwarded = { from: this.place.forwarder, to: call.to, data };
-    const estimated = await ask(action, () =>
-      this.connection.client.request({ method: 'eth_estimateGas', params: [asForwarded, 'pending'] }),
-    );
-    return (BigInt(estimated) * 13n) / 10n + 20_000n;
+    try {
+      const estimated = await ask(action, () => client.request({ method: 'eth_estimateGas', params: [asForwarded, 'pending'] }));
+      return (BigInt(estimated) * 13n) / 10n + 20_000n;
+    } catch (error) {
+      if (!(error instanceof MusterError) || error.details['error'] !== 'RequestRefused') throw error;
+      await ask(action, () => client.request({ method: 'eth_call', params: [asForwarded, 'pending'] }));
+      return ampleGas;
+    }
   }
 
   /** Hands `request` over until the chain shows it, deep enough; `superseded` once its nonce was used by another. */
