@@ -233,7 +233,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     function slash(bytes32 nodePubkey, Offence offence, address challenger, address judge)
         external
         onlySettlement
-        returns (uint256 amountWei)
+        returns (uint256 amountWei, uint256 insuranceWei)
     {
         NodeCert storage cert = registered(nodePubkey);
         if (Slashing.counts(offence)) {
@@ -248,7 +248,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         onlySettlement
         returns (uint256 amountWei)
     {
-        return take(nodePubkey, registered(nodePubkey), Offence.FailedJob, shareWei, challenger, address(0));
+        (amountWei,) = take(nodePubkey, registered(nodePubkey), Offence.FailedJob, shareWei, challenger, address(0));
     }
 
     // Settings
@@ -336,11 +336,11 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     /// Takes what the offence costs and divides it: challenger, insurance fund, burn.
     function take(bytes32 node, NodeCert storage cert, Offence offence, uint256 shareWei, address challenger, address judge)
         private
-        returns (uint256 amountWei)
+        returns (uint256 amountWei, uint256 insuranceWei)
     {
         uint256 stake = cert.stake;
         // A node that has left has no stake, and whoever registers it again starts with its old offences.
-        if (stake == 0) return 0;
+        if (stake == 0) return (0, 0);
         bool deactivated;
         (amountWei, deactivated) = Slashing.penalty(offence, stake, cert.offences, shareWei);
         cert.stake = uint128(stake - amountWei);
@@ -348,12 +348,14 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         else if (cert.status == NodeStatus.Active && cert.stake < requiredStake(cert.role, cert.caps)) cert.status = NodeStatus.Suspended;
         emit NodeSlashed(node, amountWei, cert.status == NodeStatus.Active, offence);
         reputation.record(node, Outcome.Slashed, 1);
-        pay(node, amountWei, challenger, judge);
+        insuranceWei = pay(node, amountWei, challenger, judge);
     }
 
-    function pay(bytes32 node, uint256 amountWei, address challenger, address judge) private {
+    function pay(bytes32 node, uint256 amountWei, address challenger, address judge) private returns (uint256 insuranceWei) {
         bool hasChallenger = challenger != address(0) && challenger != judge;
-        (uint256 challengerWei, uint256 insuranceWei, uint256 burnWei) = Slashing.divide(amountWei, shares, hasChallenger);
+        uint256 challengerWei;
+        uint256 burnWei;
+        (challengerWei, insuranceWei, burnWei) = Slashing.divide(amountWei, shares, hasChallenger);
         emit SlashDivided(node, hasChallenger ? challenger : address(0), challengerWei, insuranceWei, burnWei);
         if (challengerWei > 0) credits.creditTo{value: challengerWei}(challenger);
         if (insuranceWei > 0) insuranceFund.deposit{value: insuranceWei}();

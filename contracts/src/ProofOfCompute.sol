@@ -220,24 +220,25 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
 
         entry.word = Slots.changed(entry.word, SlotStatus.Convicted);
         emit Convicted(jobId, round, task, slot, node, entry.resultRoot, verdict.root, verdictCid, verdict.offence);
-        // A paid result that was wrong: the job's owner is insured for what it cost.
-        if (status == SlotStatus.Rewarded) insuranceFund.cover(jobManager.job(jobId).owner, entry.rewardOf());
         reputation.record(node, Outcome.TaskRejected, 1);
-        registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
+        (, uint256 insuranceWei) = registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
+        if (status == SlotStatus.Rewarded) insure(jobId, entry.rewardOf(), insuranceWei);
     }
 
     function reportUnrevealed(bytes32 jobId, uint64 round, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof) external {
         bytes32 key = Digests.roundKey(jobId, round);
         RoundState storage state = roundStates[key];
-        JobStatus status = jobManager.job(jobId).status;
-        if (!state.over && status != JobStatus.Failed && status != JobStatus.Cancelled) revert JobStillOpen(jobId);
+        Job memory job = jobManager.job(jobId);
+        // Until the time for settling is over, the node may still reveal and be paid.
+        bool ended = job.endedAt != 0 && block.timestamp > uint256(job.endedAt) + job.roundTimeout;
+        if (!state.over && !ended) revert JobStillOpen(jobId);
         Slots.State storage entry = slots[key][placeOf(task, slot)];
         if (entry.status() != SlotStatus.Committed) revert NotCommitted(task, slot);
         if (!held(state, key, task, slot, node, proof)) revert NodeNotInSlot(node, task, slot);
 
         entry.word = Slots.changed(entry.word, SlotStatus.Missed);
         reputation.record(node, Outcome.TaskMissed, 1);
-        bool failed = !state.over && status == JobStatus.Failed;
+        bool failed = !state.over && job.status == JobStatus.Failed;
         uint256 slashedWei = failed ? registry.slashFailedJob(node, state.exposure, _msgSender()) : 0;
         emit UnrevealedReported(jobId, round, task, slot, node, slashedWei);
     }
@@ -319,6 +320,13 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         reward += Rewards.accuracyBonus(job, reward, accepted.score, accuracy);
         address[] memory operators = payReceipts(jobId, round, accepted.task, accepted.resultRoot, reward);
         if (operators.length > 0) jobManager.payRewards(jobId, operators, reward);
+    }
+
+    /// A paid result that was wrong: the job's owner is insured for what it cost, at most for what this conviction brought to the fund. More
+    /// would let an owner, a node and a validator that are one empty the fund.
+    function insure(bytes32 jobId, uint256 rewardWei, uint256 insuranceWei) private {
+        uint256 coveredWei = rewardWei < insuranceWei ? rewardWei : insuranceWei;
+        if (coveredWei > 0) insuranceFund.cover(jobManager.job(jobId).owner, coveredWei);
     }
 
     /// Gives a receipt to every node that revealed the payment's root and is not convicted, once, by its first slot, if a verdict names the

@@ -102,8 +102,11 @@ interface INodeCertRegistry {
     /// Takes stake for a proven offence; see the library Slashing. A node without stake loses nothing. Settlement contracts only.
     /// @param challenger who proved it, 0 for nobody
     /// @param judge      whose word the proof is; a challenger that is the judge has no share
-    /// @return amountWei what was taken
-    function slash(bytes32 nodePubkey, Offence offence, address challenger, address judge) external returns (uint256 amountWei);
+    /// @return amountWei    what was taken
+    /// @return insuranceWei the part of it that went to the insurance fund
+    function slash(bytes32 nodePubkey, Offence offence, address challenger, address judge)
+        external
+        returns (uint256 amountWei, uint256 insuranceWei);
 
     /// Takes `shareWei`, or the whole stake where it is less, for work promised to a job that failed. Settlement contracts only.
     function slashFailedJob(bytes32 nodePubkey, uint256 shareWei, address challenger) external returns (uint256 amountWei);
