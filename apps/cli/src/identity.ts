@@ -30,14 +30,10 @@ import { chainUrl, type HomePaths, requireNetwork } from './home.ts';
 export type IdentityAccess = ChainEndpoint &
   ConnectionOptions & { readonly contracts: IdentityContracts; readonly payerKey: `0x${string}` };
 
-/** The identity contracts of a home's network. Throws USAGE where there is no network, or one without them. */
+/** The identity contracts of a home's network, paid by its organizer. Throws USAGE where there is no network. */
 export async function identityAccess(paths: HomePaths): Promise<IdentityAccess> {
   const network = await requireNetwork(paths);
-  const { didRegistry, dataConsent }: Readonly<Record<string, Address | undefined>> = network.contracts;
-  if (didRegistry === undefined || dataConsent === undefined) {
-    const text = `the network in ${paths.root} was made without contracts for identities: start a new one in another --home`;
-    throw new MusterError('USAGE', text, { home: paths.root });
-  }
+  const { didRegistry, dataConsent } = network.contracts;
   const payerKey = await loadOrCreateAccountKey(paths.key('organizer.account'));
   return { rpcUrl: chainUrl(network), contracts: { chainId: network.chainId, didRegistry, dataConsent }, payerKey };
 }
