@@ -89,6 +89,8 @@ export function chainCompliance(name: string, setup: () => Promise<ChainUnderTes
         status: 'running',
         budgetWei: 600n,
         paidWei: 0n,
+        reserveWei: 0n,
+        policy: plainPolicy(2),
         nextRound: 0,
       });
       expect(plain(play.submitted.events)).toEqual([
