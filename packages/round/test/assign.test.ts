@@ -2,10 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type Address,
   type Assignment,
   assignmentLeaf,
   commitmentOf,
   hexToBytes,
+  holderOf,
   keccakOfWords,
   MusterError,
   type NodeId,
@@ -19,12 +21,16 @@ import {
   drawAssignment,
   type DrawInputs,
   nodeSetRoot,
+  type OperatorOf,
   saltLabel,
   substituteOrder,
 } from '@muster/round';
 import { cid, job, node, root } from './support.ts';
 
 const nodeIds = (count: number): NodeId[] => Array.from({ length: count }, (_, index) => keccakOfWords([0xd0, index]) as string as NodeId);
+
+/** Every node has an account of its own. */
+const operatorOf: OperatorOf = (id) => `0x${keccakOfWords([id]).slice(26)}` as Address;
 
 const inputs: fc.Arbitrary<DrawInputs> = fc
   .record({
@@ -47,7 +53,8 @@ const inputs: fc.Arbitrary<DrawInputs> = fc
 const recorded = (draw: DrawInputs, assignment: Assignment) => ({
   ...draw,
   nodeSetRoot: nodeSetRoot(draw.nodes),
-  assignmentRoot: assignmentRoot(assignment),
+  assignmentRoot: assignmentRoot(assignment, operatorOf),
+  operatorOf,
 });
 
 function loads({ nodes, tasks }: Assignment): number[] {
@@ -125,18 +132,20 @@ describe('the draw', () => {
 });
 
 describe('an assignment on chain', () => {
-  it('proves every slot to the contract, and no slot for another node', () => {
+  it('proves every slot to the contract, and no slot for another node or another account', () => {
     fc.assert(
       fc.property(inputs, fc.nat(), (draw, pick) => {
         const assignment = drawAssignment(draw);
-        const treeRoot = hexToBytes(assignmentRoot(assignment));
+        const treeRoot = hexToBytes(assignmentRoot(assignment, operatorOf));
         const task = pick % assignment.tasks.length;
         for (const [slot, id] of (assignment.tasks[task]?.nodes ?? []).entries()) {
-          const proof = assignmentProof(assignment, task, slot).map(hexToBytes);
-          const leaf = (who: NodeId, at: number): Uint8Array => hexToBytes(assignmentLeaf(job, draw.round, task, at, who));
+          const proof = assignmentProof(assignment, operatorOf, task, slot).map(hexToBytes);
+          const leaf = (who: NodeId, at: number, operator = operatorOf(who)): Uint8Array =>
+            hexToBytes(assignmentLeaf(job, draw.round, task, at, holderOf(who, operator)));
           expect(verifyKeccak(treeRoot, leaf(id, slot), proof)).toBe(true);
           expect(verifyKeccak(treeRoot, leaf(node(11), slot), proof)).toBe(false);
           expect(verifyKeccak(treeRoot, leaf(id, slot + 1), proof)).toBe(false);
+          expect(verifyKeccak(treeRoot, leaf(id, slot, operatorOf(node(11))), proof)).toBe(false);
         }
       }),
       { numRuns: 50 },
@@ -191,7 +200,7 @@ describe('an assignment on chain', () => {
     it(`is refused where the ${what} is changed, even with a root recorded for it`, () => {
       for (const rootOf of [assignment, forged]) {
         try {
-          checkAssignment(forged, { ...recorded(draw, assignment), assignmentRoot: assignmentRoot(rootOf) });
+          checkAssignment(forged, { ...recorded(draw, assignment), assignmentRoot: assignmentRoot(rootOf, operatorOf) });
           expect.unreachable('the forged assignment passed');
         } catch (error) {
           expect(error).toBeInstanceOf(MusterError);
@@ -205,6 +214,11 @@ describe('an assignment on chain', () => {
     expect(() => checkAssignment(assignment, { ...recorded(draw, assignment), assignmentRoot: root(1) })).toThrow('assignment root');
   });
 
+  it('is refused where a node is operated by another account than the root says', () => {
+    const moved: OperatorOf = (id) => (id === assignment.tasks[0]?.nodes[0] ? operatorOf(node(11)) : operatorOf(id));
+    expect(() => checkAssignment(assignment, { ...recorded(draw, assignment), operatorOf: moved })).toThrow('assignment root');
+  });
+
   it('is refused when the node set is listed in another order', () => {
     const forged = { ...assignment, nodes: assignment.nodes.toReversed() };
     expect(() => checkAssignment(forged, recorded(draw, assignment))).toThrow('node order');
@@ -212,10 +226,12 @@ describe('an assignment on chain', () => {
 });
 
 const commit = (
-  change: Partial<{ job: Root; round: number; task: number; slot: number; node: NodeId; salt: Root; result: Root }>,
+  change: Partial<{ job: Root; round: number; task: number; slot: number; node: NodeId; operator: Address; salt: Root; result: Root }>,
 ): Root => {
-  const parts = { job: root(1), round: 2, task: 3, slot: 1, node: node(0), salt: root(4), result: root(5), ...change };
-  return commitmentOf(parts.job as string as typeof job, parts.round, parts.task, parts.slot, parts.node, parts.salt, parts.result);
+  const given = { job: root(1), round: 2, task: 3, slot: 1, node: node(0), operator: operatorOf(node(0)), salt: root(4), result: root(5) };
+  const parts = { ...given, ...change };
+  const holder = holderOf(parts.node, parts.operator);
+  return commitmentOf(parts.job as string as typeof job, parts.round, parts.task, parts.slot, holder, parts.salt, parts.result);
 };
 
 describe('a commitment', () => {
@@ -227,6 +243,7 @@ describe('a commitment', () => {
       { task: 2 },
       { slot: 2 },
       { node: node(1) },
+      { operator: operatorOf(node(1)) },
       { salt: root(8) },
       { result: root(7) },
     ];
@@ -249,16 +266,22 @@ describe('pinned assignments', () => {
   const folder = new URL('../../../vectors/assign/', import.meta.url);
   for (const name of readdirSync(folder).filter((file) => file.endsWith('.json'))) {
     it(`${name} is what the draw gives`, () => {
-      const { inputs: given, expected } = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as {
+      const {
+        inputs: given,
+        operators,
+        expected,
+      } = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as {
         inputs: DrawInputs;
+        operators: Record<NodeId, Address>;
         expected: Record<string, unknown>;
       };
       const assignment = drawAssignment(given);
+      const pinned: OperatorOf = (id) => operators[id] ?? ('0x' as Address);
       expect({
         tasks: assignment.tasks.map((task) => task.nodes),
         nodeSetRoot: nodeSetRoot(given.nodes),
-        assignmentRoot: assignmentRoot(assignment),
-        proofs: assignment.tasks.map((task, index) => task.nodes.map((_, slot) => assignmentProof(assignment, index, slot))),
+        assignmentRoot: assignmentRoot(assignment, pinned),
+        proofs: assignment.tasks.map((task, index) => task.nodes.map((_, slot) => assignmentProof(assignment, pinned, index, slot))),
         substitutes: assignment.tasks.map((_, task) => substituteOrder(given.nodes, given.beacon, task)),
       }).toEqual(expected);
     });

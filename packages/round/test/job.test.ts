@@ -6,7 +6,7 @@ import {
   checkInvariants,
   dutiesOf,
   dutyKey,
-  executionReward,
+  evenShare,
   initialJobState,
   type JobEvent,
   type JobState,
@@ -101,9 +101,9 @@ describe('a job', () => {
   });
 
   it('pays the budget over all executions, rounded down', () => {
-    expect(executionReward(1000n, 3, 4, 3)).toBe(27n);
-    expect(executionReward(10n ** 18n, 1, 1, 1)).toBe(10n ** 18n);
-    expect(executionReward(5n, 2, 2, 2)).toBe(0n);
+    expect(evenShare({ budgetWei: 1000n, rounds: 3, tasks: 4, redundancy: 3 })).toBe(27n);
+    expect(evenShare({ budgetWei: 10n ** 18n, rounds: 1, tasks: 1, redundancy: 1 })).toBe(10n ** 18n);
+    expect(evenShare({ budgetWei: 5n, rounds: 2, tasks: 2, redundancy: 2 })).toBe(0n);
   });
 });
 
