@@ -2,10 +2,11 @@
 pragma solidity ^0.8.30;
 
 import {ERC2771Context} from "@openzeppelin/contracts/metatx/ERC2771Context.sol";
+import {IAIJobManager} from "./interfaces/IAIJobManager.sol";
 import {ITrainRequest} from "./interfaces/ITrainRequest.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {HyperParameters} from "./libraries/HyperParameters.sol";
-import {IRequestDesk, JobTerms} from "./types/PendingJobTypes.sol";
+import {JobTerms} from "./types/JobTypes.sol";
 import {TrainingParameters} from "./types/RequestTypes.sol";
 
 /// The door through which trainings are requested. See ITrainRequest. Holds no money.
@@ -42,7 +43,7 @@ contract TrainRequest is ITrainRequest, ERC2771Context {
         if (minParticipants == 0) revert ParticipantsMissing();
         TrainingParameters memory parameters = HyperParameters.decode(hyperParameters);
         address requester = _msgSender();
-        jobId = IRequestDesk(jobManager).submitRequest{value: msg.value}(
+        jobId = IAIJobManager(jobManager).submitRequest{value: msg.value}(
             requester,
             termsOf(baseModel, totalRounds, minParticipants, parameters),
             digestOf(baseModel, dataset, totalRounds, minParticipants, hyperParameters)
@@ -73,7 +74,7 @@ contract TrainRequest is ITrainRequest, ERC2771Context {
         bytes calldata hyperParameters
     ) external view returns (bytes32) {
         bytes32 digest = digestOf(baseModel, dataset, totalRounds, minParticipants, hyperParameters);
-        return Digests.jobId(jobManager, owner_, IRequestDesk(jobManager).jobCount(owner_), digest);
+        return Digests.jobId(jobManager, owner_, IAIJobManager(jobManager).jobCount(owner_), digest);
     }
 
     function trustedForwarder() public view override returns (address) {

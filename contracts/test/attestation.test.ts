@@ -4,7 +4,7 @@ import { createPublicClient, type Hex, hexToBytes, toHex } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signHardwareAttestation, signQuote } from '../../packages/adapters/src/evm/attestation.ts';
-import { signedQuoteVerifierAbi, signedQuoteVerifierBytecode } from '../../packages/adapters/src/evm/generated/signedQuoteVerifier.ts';
+import { signedQuoteVerifierAbi, signedQuoteVerifierBytecode } from '../../packages/adapters/src/evm/generated/index.ts';
 import { compile, type CompiledContract } from '../build.ts';
 import { create, execute, nodeOf, refusal, rootOf, startTestChain, type TestChain } from './harness.ts';
 import { revertOf } from './revert.ts';

@@ -1,12 +1,19 @@
 import * as fc from 'fast-check';
-import type { Address } from '@muster/protocol';
-import { encodeHyperParameters } from '@muster/protocol';
+import {
+  type Address,
+  assignmentLeaf,
+  commitmentOf,
+  encodeHyperParameters,
+  holderOf,
+  type HyperParameters,
+  type JobId,
+} from '@muster/protocol';
 import { type Abi, createPublicClient, type Hex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { trainRequestAbi, trainRequestBytecode } from '../../packages/adapters/src/evm/generated/trainRequest.ts';
+import { trainRequestAbi, trainRequestBytecode } from '../../packages/adapters/src/evm/generated/index.ts';
 import { compile, type CompiledContract } from '../build.ts';
-import { create, ether, execute, rootOf, startTestChain, type TestChain } from './harness.ts';
+import { assignmentTree, create, ether, execute, nodeOf, register, rootOf, startTestChain, type TestChain } from './harness.ts';
 import { revertOf } from './revert.ts';
 
 const zero = `0x${'00'.repeat(20)}`;
@@ -32,29 +39,39 @@ beforeAll(async () => {
 });
 afterAll(() => chain.close());
 
+const plain: HyperParameters = {
+  version: 1,
+  tasks: 2,
+  redundancy: 1,
+  localSteps: 1,
+  batchSize: 1,
+  learningRate: 1,
+  optimizer: 'sgd',
+  strategy: 'fedavg',
+  jobKind: 'federated',
+  settlement: 'direct',
+  rewardModel: 'perRound',
+  gpuSecondsPerTask: 0,
+  bonusBasisPoints: 0,
+  targetGainBasisPoints: 0,
+  roundTimeout: 3600,
+  seed: 0n,
+};
+const single: HyperParameters = { ...plain, tasks: 1, jobKind: 'singleNode' };
 const training = {
   baseModel: rootOf('base model'),
   dataset: rootOf('dataset'),
   totalRounds: 2,
   minParticipants: 1,
-  hyperParameters: encodeHyperParameters({
-    version: 1,
-    tasks: 2,
-    redundancy: 1,
-    localSteps: 1,
-    batchSize: 1,
-    learningRate: 1,
-    optimizer: 'sgd',
-    strategy: 'fedavg',
-    jobKind: 'federated',
-    settlement: 'direct',
-    rewardModel: 'perRound',
-    gpuSecondsPerTask: 0,
-    bonusBasisPoints: 0,
-    targetGainBasisPoints: 0,
-    roundTimeout: 3600,
-    seed: 0n,
-  }),
+  hyperParameters: encodeHyperParameters(plain),
+} as const;
+const trainProof = {
+  step: 1,
+  lossDigest: rootOf('loss'),
+  gradientDigest: rootOf('gradient'),
+  weightsDigest: rootOf('weights'),
+  timestamp: 1_700_000_000_123,
+  signature: `0x${'5a'.repeat(64)}`,
 } as const;
 
 /** A crowd organized by actor 4: funding for 1 000 s, training for 1 000 s more. */
@@ -65,9 +82,9 @@ class Crowd {
     this.address = address;
   }
 
-  static async open(goalWei: bigint): Promise<Crowd> {
+  static async open(goalWei: bigint, at = door, what: object = training): Promise<Crowd> {
     const now = await nowOnChain();
-    return new Crowd(await create(chain, 4, crowd, [door, goalWei, now + 1000n, now + 2000n, training]));
+    return new Crowd(await create(chain, 4, crowd, [at, goalWei, now + 1000n, now + 2000n, what]));
   }
 
   call(index: number, functionName: string, args: readonly unknown[] = [], valueWei = 0n): Promise<void> {
@@ -205,4 +222,57 @@ test('money comes from contributors and the job manager only, and who cannot be 
   expect(await crowdfund.refused(9, 'claim', [1n])).toMatchObject({ error: 'PaymentFailed', args: [expect.anything(), 2n] });
   await crowdfund.call(9, 'claim', [0n]);
   expect(await crowdfund.balance()).toBe(2n);
+});
+
+test('with the real contracts: a crowd pays, one of two rounds is trained and paid, and the rest comes back to the wei', async () => {
+  const { trainRequest, jobManager } = chain.info.contracts;
+  const [coordinator, validator, trainer] = [await chain.actor(2), await chain.actor(3), await chain.actor(5)];
+  await execute(chain, 0, {
+    to: trainRequest,
+    abi: trainRequestAbi,
+    functionName: 'setOperator',
+    args: [coordinator.account, validator.account],
+  });
+  const node = nodeOf('crowd');
+  await register(trainer, node);
+  const crowdfund = await Crowd.open(ether, trainRequest, { ...training, hyperParameters: encodeHyperParameters(single) });
+  const payments = [ether / 3n, ether, 7n, ether / 7n];
+  for (const [index, amountWei] of payments.entries()) await crowdfund.call(6 + index, 'contribute', [], amountWei);
+  const raisedWei = payments.reduce((sum, amountWei) => sum + amountWei, 0n);
+  await crowdfund.call(6, 'start');
+  const job = (await crowdfund.read('jobId')) as JobId;
+  expect(await chain.reader.job(job)).toMatchObject({ owner: crowdfund.address, budgetWei: raisedWei, status: 'running' });
+
+  await coordinator.send({ call: 'specifyJob', job, specCid: rootOf('specification') });
+  const [round, task, slot] = [0, 0, 0];
+  const leaf = assignmentLeaf(job, round, task, slot, holderOf(node, trainer.account));
+  const tree = assignmentTree([leaf]);
+  const [resultRoot, salt] = [rootOf('result'), rootOf('salt')];
+  const commitment = commitmentOf(job, round, task, slot, holderOf(node, trainer.account), salt, resultRoot);
+  const place = { job, round, task, slot, node };
+  await coordinator.send({ call: 'closeNodes', job, round, nodeSetRoot: rootOf('nodes'), nodeCount: 1 });
+  await chain.mine();
+  await coordinator.send({ call: 'assign', job, round, assignmentRoot: tree.root, assignmentCid: rootOf('assignment'), commitDeadline: 0 });
+  await trainer.send({ call: 'commit', ...place, commitment, proof: tree.proof(0) });
+  await trainer.send({ call: 'reveal', ...place, salt, resultRoot, resultCid: rootOf('cid'), proof: trainProof });
+  const accepted = [{ task, score: 10_000, resultRoot, evidence: '0x' }] as const;
+  await coordinator.send({ call: 'finalize', job, round, checkpointCid: rootOf('checkpoint'), accuracy: 0, accepted });
+  expect(await chain.reader.credit(trainer.account)).toBe(raisedWei / 2n);
+
+  await crowdfund.call(4, 'cancel');
+  expect(await chain.reader.credit(crowdfund.address)).toBe(raisedWei - raisedWei / 2n);
+  await crowdfund.call(9, 'collect');
+  let paidBack = 0n;
+  for (const [index, amountWei] of payments.entries()) {
+    const had = await client().getBalance({ address: account(6 + index).address });
+    await crowdfund.call(3, 'claim', [BigInt(index)]);
+    const part = (await client().getBalance({ address: account(6 + index).address })) - had;
+    // Half of what was paid in, up to the rounding at both ends of its piece of the line.
+    expect(part - amountWei / 2n).toBeGreaterThanOrEqual(-1n);
+    expect(part - amountWei / 2n).toBeLessThanOrEqual(1n);
+    paidBack += part;
+  }
+  expect(paidBack).toBe(raisedWei - raisedWei / 2n);
+  expect(await crowdfund.balance()).toBe(0n);
+  expect(await client().getBalance({ address: jobManager })).toBe(raisedWei / 2n);
 });

@@ -9,40 +9,46 @@ import {
   keccakOfWords,
   MusterError,
   requestDigest,
+  requestedPolicy,
+  requestJobKinds,
+  requestRewardModels,
+  requestSettlements,
   type TrainingRequest,
 } from '@muster/protocol';
-import { type Abi, createPublicClient, encodeFunctionData, type Hex, keccak256, parseEventLogs } from 'viem';
+import { createPublicClient, encodeFunctionData, type Hex, keccak256, parseEventLogs } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { musterForwarderAbi, musterForwarderBytecode } from '../../packages/adapters/src/evm/generated/musterForwarder.ts';
-import { trainRequestAbi, trainRequestBytecode } from '../../packages/adapters/src/evm/generated/trainRequest.ts';
-import { compile, type CompiledContract } from '../build.ts';
+import {
+  aiJobManagerAbi,
+  musterForwarderAbi,
+  trainRequestAbi,
+  trainRequestBytecode,
+} from '../../packages/adapters/src/evm/generated/index.ts';
 import { create, ether, execute, refusal, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
 import { revertOf } from './revert.ts';
 
 const zero = `0x${'00'.repeat(20)}` as Address;
 
 let chain: TestChain;
-let desk: { readonly abi: Abi; readonly address: Address };
+let manager: Address;
 let forwarder: Address;
 let door: Address;
 const lower = (address: string): Address => address.toLowerCase() as Address;
 const account = (index: number): PrivateKeyAccount => privateKeyToAccount(chain.keyOf(index));
 const client = () => createPublicClient({ transport: chain.transport, cacheTime: 0 });
 
+/** Actor 0 owns TRAIN_REQUEST, actor 2 coordinates and actor 3 validates what is requested. */
 beforeAll(async () => {
   chain = await startTestChain();
-  const { abi, bytecode } = compile('test/helpers').get('RequestDesk') as CompiledContract;
-  desk = { abi, address: await create(chain, 0, { abi, bytecode }, []) };
-  forwarder = await create(chain, 0, { abi: musterForwarderAbi, bytecode: musterForwarderBytecode }, []);
-  door = await createDoor(desk.address, forwarder, account(0).address as Address);
+  ({ jobManager: manager, forwarder, trainRequest: door } = chain.info.contracts);
+  await configure(0, door, account(2).address, account(3).address);
 });
 afterAll(() => chain.close());
 
-/** A TrainRequest whose coordinator is actor 2 and whose validator is actor 3. */
-const createDoor = (manager: Address, trusted: Address, owner: Address): Promise<Address> =>
+/** Another TrainRequest, which the job manager does not know. */
+const createDoor = (jobManager: Address, trusted: Address, owner: Address): Promise<Address> =>
   create(chain, 0, { abi: trainRequestAbi, bytecode: trainRequestBytecode }, [
-    manager,
+    jobManager,
     trusted,
     owner,
     account(2).address,
@@ -92,19 +98,11 @@ const asking = (asked: TrainingRequest) =>
     args: argsOf(asked),
   });
 
-interface Asked {
-  readonly owner: Address;
-  readonly caller: Address;
-  readonly requestDigest: Hex;
-  readonly budgetWei: bigint;
-  readonly terms: Readonly<Record<string, unknown>>;
-}
-const askedFor = async (job: Hex): Promise<Asked> =>
-  (await client().readContract({ ...desk, functionName: 'asked', args: [job] })) as Asked;
+const jobOf = (job: Hex) => client().readContract({ address: manager, abi: aiJobManagerAbi, functionName: 'job', args: [job] });
 
 /** The one TrainingRequested event of the newest block. */
-async function requestedEvent(address = door) {
-  const logs = await client().getLogs({ address, fromBlock: 'latest' });
+async function requestedEvent() {
+  const logs = await client().getLogs({ address: door, fromBlock: 'latest' });
   const [event] = parseEventLogs({ abi: trainRequestAbi, eventName: 'TrainingRequested', logs });
   if (event === undefined) throw new Error('no TrainingRequested');
   return event.args;
@@ -115,58 +113,54 @@ test('a request for a training opens a job of the caller with every term it name
   const job = await predicted(requester as Address, request);
   await send(4, request, 3n * ether);
   expect(await requestedEvent()).toEqual({ jobId: job, requester, ...request, budgetWei: 3n * ether });
-  expect(await askedFor(job)).toEqual({
+  expect(await jobOf(job)).toMatchObject({
     owner: requester,
-    caller: expect.stringMatching(new RegExp(door, 'i')) as unknown,
-    requestDigest: requestDigest(request),
-    budgetWei: 3n * ether,
-    terms: {
-      specCid: `0x${'00'.repeat(32)}`,
-      modelId: request.baseModel,
-      rounds: 5n,
-      tasks: 4,
-      redundancy: 3,
-      coordinator: account(2).address,
-      validator: account(3).address,
-      kind: 1,
-      settlement: 1,
-      minParticipants: 3,
-      roundTimeout: 3600n,
-      reward: {
-        model: 3,
-        scoreTotal: 40_000,
-        gpuSecondsPerTask: 0,
-        batchSize: 0,
-        stepsPerTask: 0,
-        bonusBasisPoints: 500,
-        targetGainBasisPoints: 100,
-      },
+    status: 1,
+    budget: 3n * ether,
+    paid: 0n,
+    specCid: zeroRoot,
+    modelId: request.baseModel,
+    rounds: 5n,
+    tasks: 4,
+    redundancy: 3,
+    coordinator: account(2).address,
+    validator: account(3).address,
+    kind: 1,
+    settlement: 1,
+    minParticipants: 3,
+    roundTimeout: 3600n,
+    reward: {
+      model: 3,
+      scoreTotal: 40_000,
+      gpuSecondsPerTask: 0,
+      batchSize: 0,
+      stepsPerTask: 0,
+      bonusBasisPoints: 500,
+      targetGainBasisPoints: 100,
     },
   });
   expect(await client().getBalance({ address: door })).toBe(0n);
 });
 
-test('a request for a training tells the terms of payment what its reward model asks for and nothing else', async () => {
+test('a request for a training tells the terms of payment what its reward model asks for, as its twin does', async () => {
   const base = { ...parameters, bonusBasisPoints: 0, targetGainBasisPoints: 0, tasks: 400_000 };
-  const none = {
-    scoreTotal: 4_000_000_000,
-    gpuSecondsPerTask: 0,
-    batchSize: 0,
-    stepsPerTask: 0,
-    bonusBasisPoints: 0,
-    targetGainBasisPoints: 0,
-  };
-  for (const [changes, reward] of [
-    [{ rewardModel: 'perRound' }, { ...none, model: 0 }],
-    [
-      { rewardModel: 'perBatch', gpuSecondsPerTask: 9 },
-      { ...none, model: 1, gpuSecondsPerTask: 9, batchSize: 64 },
-    ],
-    [{ rewardModel: 'perGradientUpdate' }, { ...none, model: 2, stepsPerTask: 20 }],
+  for (const given of [
+    parameters,
+    { ...base, rewardModel: 'perRound' },
+    { ...base, rewardModel: 'perBatch', gpuSecondsPerTask: 9 },
+    { ...base, rewardModel: 'perGradientUpdate', jobKind: 'federated', settlement: 'direct' },
   ] as const) {
-    const asked = { ...request, hyperParameters: encodeHyperParameters({ ...base, ...changes }) };
-    await send(4, asked);
-    expect((await askedFor((await requestedEvent()).jobId)).terms['reward']).toEqual(reward);
+    await send(4, { ...request, hyperParameters: encodeHyperParameters(given) });
+    const { jobId } = await requestedEvent();
+    const { kind, settlement, minParticipants, roundTimeout, reward } = await jobOf(jobId);
+    const { model, ...amounts } = reward;
+    expect({
+      kind: requestJobKinds[kind],
+      settlement: requestSettlements[settlement],
+      minParticipants,
+      roundTimeout: Number(roundTimeout),
+      reward: { model: requestRewardModels[model], ...amounts },
+    }).toEqual(requestedPolicy(given, request.minParticipants));
   }
 });
 
@@ -176,7 +170,7 @@ test('a request for a training gets an id that follows from who asks, how often 
   for (const count of [0, 1]) {
     await send(5, request);
     const { jobId } = await requestedEvent();
-    expect(jobId).toBe(keccakOfWords([chain.info.chainId, lower(desk.address), requester, count, requestDigest(request)]));
+    expect(jobId).toBe(keccakOfWords([chain.info.chainId, manager, requester, count, requestDigest(request)]));
     ids.add(jobId);
   }
   ids.add(await predicted(lower(account(6).address), request));
@@ -301,7 +295,7 @@ test('a relayed request belongs to the account that signed it, whoever sends and
   await relay();
   const { jobId, requester } = await requestedEvent();
   expect(requester).toBe(signer.address);
-  expect(await askedFor(jobId)).toMatchObject({ owner: signer.address, budgetWei: ether });
+  expect(await jobOf(jobId)).toMatchObject({ owner: signer.address, budget: ether });
   expect(await refusal(relay())).toMatchObject({ error: 'ERC2771ForwarderInvalidSigner' });
 });
 
@@ -335,7 +329,7 @@ const read = (to: Address, functionName: 'owner' | 'coordinator' | 'validator' |
   client().readContract({ address: to, abi: trainRequestAbi, functionName });
 
 test('its configuration is its constructor’s, and the code is the same whatever it says', async () => {
-  const [one, other] = [await createDoor(desk.address, forwarder, account(4).address as Address), await createDoor(zero, zero, zero)];
+  const [one, other] = [await createDoor(manager, forwarder, account(4).address as Address), await createDoor(zero, zero, zero)];
   expect(await read(one, 'jobManager')).toBe(await read(door, 'jobManager'));
   expect(lower(await read(one, 'trustedForwarder'))).toBe(forwarder);
   expect(await read(one, 'owner')).toBe(account(4).address);
@@ -344,24 +338,32 @@ test('its configuration is its constructor’s, and the code is the same whateve
 });
 
 test('its configuration of coordinator and validator is changed by the owner only, for the jobs that follow', async () => {
-  const own = await createDoor(desk.address, forwarder, account(4).address as Address);
   const [coordinator, validator] = [account(9).address, account(10).address];
   const stranger = account(5).address;
-  expect(await revertOf(configuring(5, own, coordinator, validator))).toEqual({ error: 'NotRequestOwner', args: [stranger] });
+  expect(await revertOf(configuring(5, door, coordinator, validator))).toEqual({ error: 'NotRequestOwner', args: [stranger] });
   for (const [first, second] of [
     [zero, validator],
     [coordinator, zero],
   ] as const) {
-    expect(await revertOf(configuring(4, own, first, second))).toEqual({ error: 'OperatorMissing', args: [first, second] });
+    expect(await revertOf(configuring(0, door, first, second))).toEqual({ error: 'OperatorMissing', args: [first, second] });
   }
-  await configure(4, own, coordinator, validator);
-  await send(6, request, 0n, own);
-  const { jobId } = await requestedEvent(own);
-  expect((await askedFor(jobId)).terms).toMatchObject({ coordinator, validator });
+  await chain.reverting(async () => {
+    await send(6, request);
+    const before = (await requestedEvent()).jobId;
+    await configure(0, door, coordinator, validator);
+    await send(6, request);
+    expect(await jobOf((await requestedEvent()).jobId)).toMatchObject({ coordinator, validator });
+    expect(await jobOf(before)).toMatchObject({ coordinator: account(2).address, validator: account(3).address });
+  });
+});
+
+test('a request at another TrainRequest than the job manager’s is refused', async () => {
+  const strange = await createDoor(manager, forwarder, zero);
+  expect(await refusal(send(4, request, 0n, strange))).toEqual({ error: 'NotThroughItsDoor', caller: strange });
 });
 
 test('its configuration passes on with ownership, and stays for ever once nobody owns it', async () => {
-  const own = await createDoor(desk.address, forwarder, account(4).address as Address);
+  const own = await createDoor(manager, forwarder, account(4).address as Address);
   const stranger = account(5).address;
   expect(await revertOf(handingOver(5, own, stranger))).toEqual({ error: 'NotRequestOwner', args: [stranger] });
   await handOver(4, own, stranger);

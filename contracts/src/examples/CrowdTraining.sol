@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {IAIJobManager} from "../interfaces/IAIJobManager.sol";
 import {ITrainRequest} from "../interfaces/ITrainRequest.sol";
-import {IRequestDesk} from "../types/PendingJobTypes.sol";
 
 /// Example of a contract that calls TRAIN_REQUEST: many people pay for one training together. When the goal is reached anybody may start
 /// it; what comes back of the budget is shared out in proportion to what each paid in, to the wei. Not part of Muster's economy: no other
@@ -107,7 +107,7 @@ contract CrowdTraining {
         if (msg.sender != organizer && block.timestamp < (started ? trainingEnds : fundingEnds)) revert NotYours(msg.sender);
         stage = Stage.Cancelled;
         emit Cancelled();
-        if (started) IRequestDesk(trainRequest.jobManager()).cancelJob(jobId);
+        if (started) IAIJobManager(trainRequest.jobManager()).cancelJob(jobId);
         else refundWei = raisedWei;
     }
 
@@ -115,7 +115,7 @@ contract CrowdTraining {
     function collect() external {
         // Counted by the balance, before anybody can claim of it: `withdraw` pays this contract only.
         uint256 before = address(this).balance;
-        IRequestDesk(trainRequest.jobManager()).withdraw();
+        IAIJobManager(trainRequest.jobManager()).withdraw();
         uint256 amountWei = address(this).balance - before;
         refundWei += amountWei;
         emit Collected(amountWei);

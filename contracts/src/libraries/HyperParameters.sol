@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {JobKind, RewardModel, RewardTerms, Settlement} from "../types/PendingJobTypes.sol";
+import {JobKind, RewardModel, RewardTerms, Settlement} from "../types/JobTypes.sol";
 import {Optimizer, Strategy, TrainingParameters} from "../types/RequestTypes.sol";
 
 /// Decodes the hyper-parameters of a TRAIN_REQUEST: `abi.encode(TrainingParameters)`, and nothing that only looks like it. Every set of

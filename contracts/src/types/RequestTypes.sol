@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {JobKind, RewardModel, Settlement} from "./PendingJobTypes.sol";
+import {JobKind, RewardModel, Settlement} from "./JobTypes.sol";
 
 /// How a trainer moves its parameters. The definitions are those of the model specification.
 enum Optimizer {

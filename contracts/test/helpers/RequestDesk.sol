@@ -2,10 +2,10 @@
 pragma solidity ^0.8.30;
 
 import {Digests} from "../../src/libraries/Digests.sol";
-import {IRequestDesk, JobTerms} from "../../src/types/PendingJobTypes.sol";
+import {JobTerms} from "../../src/types/JobTypes.sol";
 
 /// Stands for the job manager where only what TrainRequest tells it matters.
-contract RequestDesk is IRequestDesk {
+contract RequestDesk {
     struct Asked {
         address owner;
         address caller;

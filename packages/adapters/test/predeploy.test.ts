@@ -5,11 +5,14 @@ import { DatabaseSync } from 'node:sqlite';
 import * as fc from 'fast-check';
 import { encodeFunctionData, type Hex, pad } from 'viem';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Address } from '@muster/protocol';
+import { type Address, encodeHyperParameters } from '@muster/protocol';
 import { canonicalGenesis, type GenesisAccount, identityOf, type StorageWord } from '../src/evm/embedded/genesis.ts';
 import { type EmbeddedChain, openEmbeddedChain } from '../src/evm/embedded/index.ts';
 import { trainRequestAddress, trainRequestGenesis } from '../src/evm/embedded/predeploy.ts';
-import { trainRequestAbi, trainRequestBytecode } from '../src/evm/generated/trainRequest.ts';
+import { planContracts } from '../src/evm/contracts/catalogue.ts';
+import { deployContracts } from '../src/evm/contracts/deploy.ts';
+import { aiJobManagerAbi, trainRequestAbi, trainRequestBytecode } from '../src/evm/generated/index.ts';
+import { inProcessTransport } from '../src/evm/in-process.ts';
 import { openVerifiedChain, verifyChainFile } from '../src/evm/verify/index.ts';
 import { CHAIN_ID, ETHER, openTestChain, publicClient, RICH, testAccount, walletClient } from './embedded-chain-helpers.ts';
 
@@ -28,6 +31,7 @@ const configuration = {
 };
 const constructorArgs = Object.values(configuration) as [Address, Address, Address, Address, Address];
 const people: GenesisAccount[] = RICH.map(({ address }) => ({ address, balanceWei: 1000n * ETHER }));
+const lower = (address: string): Address => address.toLowerCase() as Address;
 const slotOf = (slot: number): Hex => pad(`0x${slot.toString(16)}`, { size: 32 });
 const call = (functionName: 'setOperator' | 'transferOwnership', args: readonly [Address, Address] | readonly [Address]): Hex =>
   encodeFunctionData({ abi: trainRequestAbi, functionName, args });
@@ -156,6 +160,77 @@ describe('a chain file with predeployed code and storage', () => {
     database.close();
     expect(Number(changes)).toBeGreaterThan(0);
     await expect(verifyChainFile(copy, options)).rejects.toMatchObject({ code: 'AUDIT_FAILED' });
+  });
+});
+
+describe('a network whose job manager knows TRAIN_REQUEST at 0x14 before it exists', () => {
+  const privateKey: Hex = `0x${'1'.padStart(64, '0')}`;
+  const [deployer, requester] = [RICH[0]!, RICH[1]!];
+  const settings = { owner: lower(deployer.address), coordinator: lower(RICH[2]!.address), validator: lower(RICH[3]!.address) };
+  const planned = planContracts(lower(deployer.address), 0, { trainRequest: trainRequestAddress });
+  const hyperParameters = encodeHyperParameters({
+    version: 1,
+    tasks: 1,
+    redundancy: 1,
+    localSteps: 1,
+    batchSize: 1,
+    learningRate: 1_000_000,
+    optimizer: 'sgd',
+    strategy: 'fedavg',
+    jobKind: 'singleNode',
+    settlement: 'direct',
+    rewardModel: 'perRound',
+    gpuSecondsPerTask: 0,
+    bonusBasisPoints: 0,
+    targetGainBasisPoints: 0,
+    roundTimeout: 3600,
+    seed: 1n,
+  });
+
+  test('takes a request there, escrows its budget, gives it back, and all of it is verified again', async () => {
+    const account = await trainRequestGenesis({ ...planned, ...settings });
+    const genesis = { accounts: [...people, account] };
+    const path = join(folder, 'chain.sqlite');
+    const chain = await openTestChain({ path, genesis });
+    const info = await deployContracts({
+      transport: inProcessTransport(chain),
+      privateKey,
+      existing: { trainRequest: trainRequestAddress },
+      ...settings,
+      pollMs: 1,
+    });
+    expect(info.contracts).toEqual(planned);
+    const word: Hex = `0x${'5a'.repeat(32)}`;
+    const args = [word, word, 2, 1, hyperParameters] as const;
+    const client = publicClient(chain);
+    const predicted = await client.readContract({
+      abi: trainRequestAbi,
+      address: trainRequestAddress,
+      functionName: 'predictJobId',
+      args: [requester.address, ...args],
+    });
+    const wallet = walletClient(chain, requester);
+    const hash = await wallet.writeContract({
+      abi: trainRequestAbi,
+      address: trainRequestAddress,
+      functionName: 'requestTraining',
+      args,
+      value: ETHER,
+    });
+    expect((await client.getTransactionReceipt({ hash })).status).toBe('success');
+    const manager = { abi: aiJobManagerAbi, address: info.contracts.jobManager } as const;
+    expect(await client.readContract({ ...manager, functionName: 'job', args: [predicted] })).toMatchObject({
+      owner: requester.address,
+      coordinator: RICH[2]!.address,
+      validator: RICH[3]!.address,
+      budget: ETHER,
+    });
+    await wallet.writeContract({ ...manager, functionName: 'cancelJob', args: [predicted] });
+    expect(await client.readContract({ ...manager, functionName: 'credits', args: [requester.address] })).toBe(ETHER);
+    await wallet.writeContract({ ...manager, functionName: 'withdraw' });
+    expect(await client.getBalance({ address: requester.address })).toBe(1000n * ETHER);
+    await chain.close();
+    await verifyChainFile(path, { chainId: CHAIN_ID, genesis });
   });
 });
 

@@ -5,6 +5,7 @@
  * specification: that is content-addressed, written by the coordinator, and says more.
  */
 import { abiEncodeWords, keccakOfWords } from './abi.ts';
+import type { JobKind, JobPolicy, RewardTerms, Settlement } from './economy.ts';
 import { MusterError } from './errors.ts';
 import { keccak256 } from './hash.ts';
 import { bytesToHex, hexToBytes, type Root } from './ids.ts';
@@ -13,9 +14,14 @@ import { fieldError, type Infer, integer, literal, oneOf, type Schema, struct } 
 /** Each list in the order of its codes in the contract. */
 export const requestOptimizers = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw'] as const;
 export const requestStrategies = ['fedavg'] as const;
-export const requestJobKinds = ['federated', 'dataParallel', 'singleNode'] as const;
-export const requestSettlements = ['direct', 'batched'] as const;
-export const requestRewardModels = ['perRound', 'perBatch', 'perGradientUpdate', 'perAccuracyGain'] as const;
+export const requestJobKinds = ['federated', 'dataParallel', 'singleNode'] as const satisfies readonly JobKind[];
+export const requestSettlements = ['direct', 'batched'] as const satisfies readonly Settlement[];
+export const requestRewardModels = [
+  'perRound',
+  'perBatch',
+  'perGradientUpdate',
+  'perAccuracyGain',
+] as const satisfies readonly RewardTerms['model'][];
 
 const uint32 = 0xffff_ffff;
 const maxUint64 = 2n ** 64n - 1n;
@@ -120,6 +126,24 @@ export function decodeHyperParameters(encoded: `0x${string}`): HyperParameters {
 
 function isCoded(field: string): field is keyof typeof codes {
   return field in codes;
+}
+
+/** Score of a task of average contribution: scores are basis points of an equal share. */
+const scorePerTask = 10_000;
+
+/** The policy that the contract gives a job requested with `parameters`. */
+export function requestedPolicy(parameters: HyperParameters, minParticipants: number): JobPolicy {
+  const { jobKind, settlement, roundTimeout, rewardModel, gpuSecondsPerTask, bonusBasisPoints, targetGainBasisPoints } = parameters;
+  const reward: RewardTerms = {
+    model: rewardModel,
+    scoreTotal: scorePerTask * parameters.tasks,
+    gpuSecondsPerTask,
+    batchSize: rewardModel === 'perBatch' ? parameters.batchSize : 0,
+    stepsPerTask: rewardModel === 'perGradientUpdate' ? parameters.localSteps : 0,
+    bonusBasisPoints,
+    targetGainBasisPoints,
+  };
+  return { kind: jobKind, settlement, minParticipants, roundTimeout, reward };
 }
 
 /** The five parameters of a TRAIN_REQUEST. */

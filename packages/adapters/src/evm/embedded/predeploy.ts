@@ -7,7 +7,7 @@
 import type { Address } from '@muster/protocol';
 import { MusterError } from '@muster/protocol';
 import { encodeDeployData, pad } from 'viem';
-import { trainRequestAbi, trainRequestBytecode } from '../generated/trainRequest.ts';
+import { trainRequestAbi, trainRequestBytecode } from '../generated/index.ts';
 import type { GenesisAccount, StorageWord } from './genesis.ts';
 import { blockEnvironment, chainRules, createMachine, openHeader, runMessage } from './machine.ts';
 import { bytesOf, type Hex, hexOf } from './params.ts';
