@@ -61,9 +61,10 @@ interface IBatchedProofOfCompute {
     error SlotNotInBatch(uint32 index, bytes32 node);
     error NothingEarned(uint32 index);
     error AlreadyClaimed(uint32 index);
+    error RewardVoided(uint32 index);
     error SlotAlreadyConvicted(uint32 index);
     error OpeningMismatch(bytes32 commitment, bytes32 actual);
-    error CommitmentNotSigned(bytes32 node, address signer);
+    error CommitmentNotSigned(bytes32 node);
     error ResultCorrect(bytes32 resultRoot);
 
     /// Fixes the commitments that the nodes have sent to the coordinator. May be repeated until the round's commit deadline; the last
@@ -111,17 +112,18 @@ interface IBatchedProofOfCompute {
     /// what the job has kept for it. Coordinator only.
     function finalizeBatch(bytes32 jobId, uint64 round, BatchResult calldata result) external;
 
-    /// Credits what a slot has earned to the node's operator. Anyone; once per slot; no expiry. Within the challenge window after the
-    /// round the claim holds the node's stake for another window, so the node must still be there and its stake cover what it claims; later
-    /// it need not.
+    /// Credits what a slot has earned to the node's operator, who stands by the slot's commitment from then on. The node's operator only;
+    /// once per slot; no expiry. Within the challenge window after the round the claim holds the node's stake for another window, so the
+    /// node must still be there and its stake cover what it claims; later it need not.
     function claim(bytes32 jobId, uint64 round, BatchSlot calldata slot) external;
 
     /// `claim` for many slots of one round.
     function claimMany(bytes32 jobId, uint64 round, BatchSlot[] calldata slots) external;
 
-    /// Proves that the result which a slot committed to is wrong, whether it was paid or not. The node is slashed; what the slot earned
-    /// goes back to the job's owner, out of the insurance fund where it was claimed already. Anyone with evidence.
-    /// @dev A commitment on chain, or signed by the operator, so that nobody is convicted of what a coordinator has written for it.
+    /// Proves that the result which a slot committed to is wrong, whether it was paid or not. What the slot earned goes back to the job's
+    /// owner, out of the insurance fund where it was claimed already. The node is slashed if its operator has signed the commitment, has
+    /// made it on chain or has claimed; a coordinator may have written any other. Anyone with evidence.
+    /// @dev Signatures of contracts (ERC-1271) do not count, because a contract may disown them; such an operator commits on chain.
     function convict(bytes32 jobId, uint64 round, BatchSlot calldata slot, BatchCharge calldata charge) external;
 
     function batchOf(bytes32 jobId, uint64 round) external view returns (BatchRound memory);
@@ -131,6 +133,7 @@ interface IBatchedProofOfCompute {
     function forcedRevealOf(bytes32 jobId, uint64 round, uint32 index) external view returns (ForcedReveal memory);
     function verdictOf(bytes32 jobId, uint64 round, uint32 task) external view returns (bytes32 resultRoot);
     function isClaimed(bytes32 jobId, uint64 round, uint32 index) external view returns (bool);
+    function isVoided(bytes32 jobId, uint64 round, uint32 index) external view returns (bool);
     function isConvicted(bytes32 jobId, uint64 round, uint32 index) external view returns (bool);
 
     /// What has become of a slot. Reverts BatchNotFinalized, and SlotNotInBatch unless the slot settled as `slot` says.

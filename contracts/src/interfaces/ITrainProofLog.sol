@@ -18,7 +18,6 @@ interface ITrainProofLog {
     error ProofAlreadyRecorded(bytes32 job, bytes32 node, uint256 step);
     error ProofsMissing(bytes32 job);
     error ProofHashesNotWhole(uint256 length);
-    error TooManyProofs(uint256 count);
     error BlobMissing(uint256 blobIndex);
     error BatchUnknown(bytes32 job, uint256 batch);
 

@@ -38,7 +38,7 @@ struct BatchSlot {
 struct BatchCharge {
     bytes32 salt;
     bytes32 resultRoot;
-    /// The operator's EIP-712 signature over BatchCommitment(bytes32 commitment); empty where the node committed on chain.
+    /// The operator's EIP-712 signature over BatchCommitment(bytes32 commitment), or empty.
     bytes signature;
     /// For the fault verifier.
     bytes evidence;
@@ -52,6 +52,7 @@ struct BatchReceipt {
     uint256 amountWei;
     uint64 finalizedAt;
     bool claimed;
+    bool voided;
     bool convicted;
 }
 

@@ -6,42 +6,35 @@
  */
 import {
   type Address,
+  assignmentLeaf,
   bytesToHex,
+  commitmentOf,
   hexToBytes,
   type JobId,
   keccakOfWords,
   keccakProof,
   keccakRoot,
   MusterError,
-  type NodeId,
   type Root,
 } from '@muster/protocol';
 
 const zero = `0x${'00'.repeat(32)}` as Root;
-const addressDigits = 40;
 const saltDigits = 32;
 /** Bytes of a proof's hash that a batch with its hashes in the transaction carries. */
 const packedHashDigits = 40;
 
-/** Key of a round: every digest of the round is bound to its job through it. */
-export function batchRoundKey(job: JobId, round: number): Root {
-  return keccakOfWords([job, round]);
-}
-
-/** Who holds a slot: a node and the account that operates it, in 20 bytes. */
-export function batchHolder(node: NodeId, operator: Address): Address {
-  return `0x${keccakOfWords([node, operator]).slice(-addressDigits)}` as Address;
-}
-
-/** Leaf of the assignment tree. */
-export function batchAssignmentLeaf(roundKey: Root, task: number, slot: number, holder: Address): Root {
-  return keccakOfWords([roundKey, task, slot, holder]);
-}
-
 /** What a node commits to. `salt`: 16 secret bytes followed by 16 zeros. Throws FIELD_INVALID. */
-export function batchCommitment(roundKey: Root, task: number, slot: number, holder: Address, salt: Root, resultRoot: Root): Root {
+export function batchCommitment(
+  job: JobId,
+  round: number,
+  task: number,
+  slot: number,
+  holder: Address,
+  salt: Root,
+  resultRoot: Root,
+): Root {
   requireSalt(salt);
-  return keccakOfWords([roundKey, task, slot, holder, salt, resultRoot]);
+  return commitmentOf(job, round, task, slot, holder, salt, resultRoot);
 }
 
 /** A salt from 16 random bytes. Throws FIELD_INVALID. */
@@ -126,8 +119,7 @@ export function settleBatch(input: BatchInput): SettledBatch {
   const { redundancy, taskRoots, slots, amountWei, forced } = input;
   if (slots.length !== taskRoots.length * redundancy)
     throw invalid('slots', `${slots.length} for ${taskRoots.length} tasks of ${redundancy}`);
-  const roundKey = batchRoundKey(input.job, input.round);
-  const opened = slots.map((slot, index) => opensAccepted(roundKey, redundancy, taskRoots, slot, index));
+  const opened = slots.map((slot, index) => opensAccepted(input, slot, index));
   const commitments = slots.map(({ commitment }) => commitment ?? zero);
   const leaves = slots.map(({ holder }, index) =>
     keccakOfWords([index, holder, commitments[index] as Root, opened[index] === true ? amountWei : 0n]),
@@ -141,7 +133,12 @@ export function settleBatch(input: BatchInput): SettledBatch {
     closedCommitments: commitments.filter((_, index) => opened[index] !== true),
     listedCommitments: forced.map((entry) => entry.listed ?? zero),
     assignmentRoot: rootOf(
-      slots.map(({ holder }, index) => batchAssignmentLeaf(roundKey, Math.floor(index / redundancy), index % redundancy, holder)),
+      assignmentLeaves(
+        input.job,
+        input.round,
+        redundancy,
+        slots.map(({ holder }) => holder),
+      ),
     ),
     commitmentsHash: list.hash,
     commitments: list.count,
@@ -158,11 +155,7 @@ export function settleBatch(input: BatchInput): SettledBatch {
 
 /** Merkle proof of slot `index` in the assignment of a round, for a node that commits or reveals on chain. Throws FIELD_INVALID. */
 export function batchAssignmentProof(job: JobId, round: number, redundancy: number, holders: readonly Address[], index: number): Root[] {
-  const roundKey = batchRoundKey(job, round);
-  return proofOf(
-    holders.map((holder, position) => batchAssignmentLeaf(roundKey, Math.floor(position / redundancy), position % redundancy, holder)),
-    index,
-  );
+  return proofOf(assignmentLeaves(job, round, redundancy, holders), index);
 }
 
 /** Training proofs recorded together, by their hashes. */
@@ -186,18 +179,16 @@ export function batchProofHashes(hashes: readonly Root[], packed: boolean): Proo
   };
 }
 
-function opensAccepted(
-  roundKey: Root,
-  redundancy: number,
-  taskRoots: readonly (Root | null)[],
-  slot: BatchSlotState,
-  index: number,
-): boolean {
+function assignmentLeaves(job: JobId, round: number, redundancy: number, holders: readonly Address[]): Root[] {
+  return holders.map((holder, index) => assignmentLeaf(job, round, Math.floor(index / redundancy), index % redundancy, holder));
+}
+
+function opensAccepted({ job, round, redundancy, taskRoots }: BatchInput, slot: BatchSlotState, index: number): boolean {
   const task = Math.floor(index / redundancy);
   const { commitment, holder, opening } = slot;
   if (commitment === null || opening === null || opening.resultRoot !== taskRoots[task]) return false;
   if (opening.salt === zero) return false;
-  return batchCommitment(roundKey, task, index % redundancy, holder, opening.salt, opening.resultRoot) === commitment;
+  return batchCommitment(job, round, task, index % redundancy, holder, opening.salt, opening.resultRoot) === commitment;
 }
 
 function packSlot({ holder, opening }: BatchSlotState, opened: boolean): string {
