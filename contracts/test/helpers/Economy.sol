@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {Credits} from "../../src/Credits.sol";
 import {EmissionPool} from "../../src/EmissionPool.sol";
+import {Relayed} from "../../src/Relayed.sol";
 import {IInsuranceFund} from "../../src/interfaces/IInsuranceFund.sol";
 
 error NotSent();
@@ -10,6 +11,8 @@ error NotSent();
 /// A job manager reduced to what the emission pool sees of it: sponsored budgets, and refunds that wait as credit.
 contract SponsoredJobs is Credits {
     mapping(bytes32 jobId => uint256) public budgets;
+
+    constructor() Relayed(address(0)) {}
 
     function sponsorJob(bytes32 jobId) external payable {
         budgets[jobId] += msg.value;
