@@ -2,10 +2,10 @@
  * A network on this machine: keys, chain, contracts, coordinator, validator. Shared by `up` and `demo`.
  */
 import { createServer } from 'node:net';
-import { addressOfKey, deployContracts, loadOrCreateAccountKey, loadOrCreateNodeKey } from '@muster/adapters';
+import { addressOfKey, deployToFolder, loadOrCreateAccountKey, loadOrCreateNodeKey, readAddressBook } from '@muster/adapters';
 import type { Address } from '@muster/protocol';
 import { chainUrl, coordinatorUrl, type HomePaths, type Network, readNetwork, writeNetwork } from './home.ts';
-import { chainId } from './processes/chain.ts';
+import { chainId, predeployed } from './processes/chain.ts';
 import { awaitReport, Child, type ChildReport } from './supervise.ts';
 
 export interface NetworkOptions {
@@ -87,12 +87,16 @@ async function deploy(
   const { paths, host } = options;
   const privateKey = await loadOrCreateAccountKey(paths.key('organizer.account'));
   const draft = { version: 1, chainId, host, chainPort, coordinatorPort, accounts };
-  const { contracts } = await deployContracts({
-    rpcUrl: chainUrl(draft),
-    privateKey,
-    coordinator: accounts.coordinator,
-    validator: accounts.validator,
-  });
+  const finished = await readAddressBook(paths.chain, chainId);
+  const { contracts } =
+    finished ??
+    (await deployToFolder(paths.chain, {
+      rpcUrl: chainUrl(draft),
+      privateKey,
+      existing: predeployed,
+      coordinator: accounts.coordinator,
+      validator: accounts.validator,
+    }));
   const network: Network = { ...draft, contracts };
   await writeNetwork(paths, network);
   return network;

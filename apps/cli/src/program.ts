@@ -177,10 +177,16 @@ function addProcesses(run: Command): void {
     .command('chain')
     .requiredOption('--host <address>')
     .requiredOption('--port <n>')
-    .requiredOption('--accounts <list>')
+    .requiredOption('--accounts <list>', 'organizer, coordinator, validator')
     .action(async ({ host, port, accounts }: { host: string; port: string; accounts: string }, command: Command) => {
       const { paths } = contextOf(command);
-      await runChainProcess({ paths, host, port: portOf('--port', port), accounts: accounts.split(',').map(parseAddress) });
+      const [organizer = '', coordinator = '', validator = ''] = accounts.split(',');
+      const parsed = {
+        organizer: parseAddress(organizer),
+        coordinator: parseAddress(coordinator),
+        validator: parseAddress(validator),
+      };
+      await runChainProcess({ paths, host, port: portOf('--port', port), accounts: parsed });
     });
   run.command('coordinator').action(async (_: object, command: Command) => {
     const { paths } = contextOf(command);

@@ -8,7 +8,10 @@ import {
   type EmbeddedChain,
   inProcessTransport,
   openEmbeddedChain,
+  planContracts,
   systemClock,
+  trainRequestAddress,
+  trainRequestGenesis,
   verifyDeployment,
 } from '../src/index.ts';
 
@@ -43,6 +46,34 @@ describe('verifyDeployment', () => {
   it('names a contract with other code', async () => {
     const { faultVerifier, modelRegistry } = info.contracts;
     await expect(verify({ faultVerifier: modelRegistry, modelRegistry: faultVerifier })).rejects.toMatchObject({ code: 'AUDIT_FAILED' });
+  });
+
+  it('takes TRAIN_REQUEST from the genesis, and names one of other code or that works with others', async () => {
+    const deployer = addressOfKey(privateKey);
+    const existing = { trainRequest: trainRequestAddress };
+    const { jobManager, forwarder } = planContracts(deployer, 0, existing);
+    const people = { owner: deployer, coordinator: deployer, validator: deployer };
+    const right = await trainRequestGenesis({ jobManager, forwarder, ...people });
+    const stranger = `0x${'66'.repeat(20)}` as Address;
+    for (const [account, problem] of [
+      [right, null],
+      [await trainRequestGenesis({ jobManager: stranger, forwarder, ...people }), 'jobManager instead of'],
+      [await trainRequestGenesis({ jobManager, forwarder: stranger, ...people }), 'forwarder instead of'],
+      [{ ...right, code: `${right.code ?? '0x'}00` }, 'bytes of code'],
+    ] as const) {
+      const accounts = [{ address: deployer, balanceWei: 10n ** 20n }, account];
+      const other = await openEmbeddedChain({ path: ':memory:', chainId: 4245, genesis: { accounts }, clock: systemClock, followMs: null });
+      const transport = inProcessTransport(other);
+      const found = await deployContracts({ transport, privateKey, existing })
+        .then(
+          (made) => verifyDeployment({ transport }, made).then(() => null),
+          (error: unknown) => error,
+        )
+        .catch((error: unknown) => error);
+      if (problem === null) expect(found).toBeNull();
+      else expect(found).toMatchObject({ details: { problem: expect.stringContaining(problem) } });
+      await other.close();
+    }
   });
 
   it('names a contract that works with others than the network’s', async () => {

@@ -96,7 +96,7 @@ export async function openChain(paths: HomePaths, output: Output): Promise<Opene
   try {
     const { report, chain } = await openVerifiedChain(chainFile(paths), {
       chainId,
-      genesis: genesisOf([accounts.organizer, accounts.coordinator, accounts.validator]),
+      genesis: await genesisOf(accounts),
       onProgress: (blocks, ofBlocks) => {
         if (!started) bar = output.progress('chain', ofBlocks);
         started = true;

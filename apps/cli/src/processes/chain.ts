@@ -3,9 +3,17 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { lockHome, openEmbeddedChain, serveChain, systemClock } from '@muster/adapters';
-import type { Address } from '@muster/protocol';
-import type { HomePaths } from '../home.ts';
+import {
+  type GenesisAccount,
+  lockHome,
+  openEmbeddedChain,
+  planContracts,
+  serveChain,
+  systemClock,
+  trainRequestAddress,
+  trainRequestGenesis,
+} from '@muster/adapters';
+import type { HomePaths, Network } from '../home.ts';
 import { reportJson, stopOnSignals, stopWithParent } from '../runtime.ts';
 
 export const chainId = 777_001;
@@ -16,23 +24,37 @@ export interface ChainProcessOptions {
   readonly paths: HomePaths;
   readonly host: string;
   readonly port: number;
-  readonly accounts: readonly Address[];
+  readonly accounts: Network['accounts'];
 }
 
 export const chainFile = (paths: HomePaths): string => join(paths.chain, 'chain.sqlite');
 
-export const genesisOf = (
-  accounts: readonly Address[],
-): { readonly accounts: { readonly address: Address; readonly balanceWei: bigint }[] } => ({
-  accounts: accounts.map((address) => ({ address, balanceWei: genesisBalanceWei })),
-});
+/**
+ * What the chain of a network starts with: ether for its accounts, and TRAIN_REQUEST at address 0x14. The contracts that this works with
+ * come later, at the addresses that the organizer's first transactions give them.
+ */
+export async function genesisOf(accounts: Network['accounts']): Promise<{ readonly accounts: GenesisAccount[] }> {
+  const { organizer, coordinator, validator } = accounts;
+  const { jobManager, forwarder } = planContracts(organizer, 0, predeployed);
+  const trainRequest = await trainRequestGenesis({ jobManager, forwarder, owner: organizer, coordinator, validator });
+  const funded = [organizer, coordinator, validator].map((address) => ({ address, balanceWei: genesisBalanceWei }));
+  return { accounts: [...funded, trainRequest] };
+}
+
+/** Contracts of the genesis. */
+export const predeployed = { trainRequest: trainRequestAddress };
 
 export async function runChainProcess(options: ChainProcessOptions): Promise<void> {
   await mkdir(options.paths.chain, { recursive: true });
   const lock = await lockHome(options.paths.chain);
   const controller = stopOnSignals();
   stopWithParent(controller);
-  const chain = openEmbeddedChain({ path: chainFile(options.paths), chainId, genesis: genesisOf(options.accounts), clock: systemClock });
+  const chain = openEmbeddedChain({
+    path: chainFile(options.paths),
+    chainId,
+    genesis: await genesisOf(options.accounts),
+    clock: systemClock,
+  });
   const opened = await chain;
   const server = await serveChain(opened, { host: options.host, port: options.port });
   reportJson('chain.listening', { url: server.url });

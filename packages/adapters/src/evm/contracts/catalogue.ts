@@ -100,7 +100,7 @@ export interface CatalogueEntry {
   /** Creation code. */
   readonly bytecode: Hex;
   readonly constructor: readonly Argument[];
-  /** Where the contract stands without a deployment, on chains whose genesis holds it. */
+  /** Where the contract stands without a deployment, on chains whose genesis holds it: its constructor's arguments are in slots 0, 1, … */
   readonly predeployedAt?: Address;
 }
 
@@ -222,9 +222,11 @@ export const createdNames = (existing: Existing): ContractName[] => contractName
  * one another from their first moment, and the genesis of a chain can name them before they exist.
  */
 export function planContracts(deployer: Address, firstNonce: number, existing: Existing = {}): ChainInfo['contracts'] {
-  const planned: Partial<Record<ContractName, Address>> = { ...existing };
-  for (const [position, name] of createdNames(existing).entries()) {
-    planned[name] = getContractAddress({ from: deployer, nonce: BigInt(firstNonce + position) }).toLowerCase() as Address;
+  const created = createdNames(existing);
+  const planned: Partial<Record<ContractName, Address>> = {};
+  for (const name of contractNames) {
+    const nonce = BigInt(firstNonce + created.indexOf(name));
+    planned[name] = existing[name] ?? (getContractAddress({ from: deployer, nonce }).toLowerCase() as Address);
   }
   return planned as Record<ContractName, Address>;
 }

@@ -6,9 +6,9 @@
  */
 import type { ChainInfo } from '@muster/ports';
 import { type Address, MusterError } from '@muster/protocol';
-import { decodeDeployData, getContractAddress, type Hex, keccak256 } from 'viem';
-import { argumentProblem, type ContractName, contractNames, type DeploymentSettings, entryOf } from './catalogue.ts';
-import { ask, type ChainEndpoint, openConnection } from './connection.ts';
+import { decodeDeployData, getContractAddress, type Hex, keccak256, toHex } from 'viem';
+import { argumentProblem, type ContractName, contractNames, defaultSettings, type DeploymentSettings, entryOf } from './catalogue.ts';
+import { ask, type ChainEndpoint, type Connection, openConnection } from './connection.ts';
 import { lowerAddress } from './events.ts';
 import { expectedCode } from './expected-code.ts';
 
@@ -19,8 +19,14 @@ import { expectedCode } from './expected-code.ts';
  * Public chains are not searched from their first block in reasonable time: see `verifyCode`.
  */
 export async function verifyDeployment(endpoint: ChainEndpoint, info: ChainInfo): Promise<void> {
-  const { client } = openConnection(endpoint);
+  const connection = openConnection(endpoint);
+  const { client } = connection;
   const missing = new Map<string, ContractName>(contractNames.map((name) => [info.contracts[name], name]));
+  for (const [address, name] of missing) {
+    if (address !== entryOf(name).predeployedAt) continue;
+    await checkPredeployed(connection, name, info);
+    missing.delete(address);
+  }
   const head = await ask('deployment', () => client.getBlockNumber({ cacheTime: 0 }));
   for (let number = 0n; number <= head && missing.size > 0; number++) {
     const block = await ask('deployment', () => client.getBlock({ blockNumber: number, includeTransactions: true }));
@@ -42,6 +48,34 @@ function checkCreation(name: ContractName, address: Address, input: Hex, info: C
   const { args } = decodeDeployData({ abi, bytecode, data: input });
   const problem = argumentProblem(constructor, args ?? [], info.contracts, null);
   if (problem !== null) throw foreign(name, address, problem);
+}
+
+/** A contract of the genesis: its code, and the other contracts in its storage. */
+async function checkPredeployed(connection: Connection, name: ContractName, info: ChainInfo): Promise<void> {
+  const { client } = connection;
+  const address = info.contracts[name];
+  const code = await ask('deployment', () => client.request({ method: 'eth_getCode', params: [address, 'latest'] }));
+  // Who made the network chose its other settings; they do not show in the code.
+  const expected = await expectedCode(name, info, defaultSettings(address));
+  const problem = codeProblem(code, expected);
+  if (problem !== null) throw foreign(name, address, problem);
+  const wiring = await storageProblem(connection, name, info);
+  if (wiring !== null) throw foreign(name, address, wiring);
+}
+
+/** What a contract that keeps its constructor's arguments in storage works with, where that is not what it should be. */
+async function storageProblem(connection: Connection, name: ContractName, info: ChainInfo): Promise<string | null> {
+  const { predeployedAt, constructor } = entryOf(name);
+  if (predeployedAt === undefined) return null;
+  for (const [slot, argument] of constructor.entries()) {
+    if (!('contract' in argument)) continue;
+    const params = [info.contracts[name], toHex(slot), 'latest'] as const;
+    const word = await ask('deployment', () => connection.client.request({ method: 'eth_getStorageAt', params: [...params] }));
+    const found = `0x${(word ?? '0x').slice(2).padStart(64, '0').slice(24)}`;
+    const other = info.contracts[argument.contract];
+    if (found !== other) return `it works with ${found} as ${argument.contract} instead of ${other}`;
+  }
+  return null;
 }
 
 function foreign(name: ContractName, address: Address, problem: string): MusterError {
@@ -66,14 +100,16 @@ export interface CodeReport {
  * `settings`. Settings that a contract keeps in its storage do not show in its code. Throws CHAIN_UNREACHABLE.
  */
 export async function verifyCode(endpoint: ChainEndpoint, info: ChainInfo, settings: DeploymentSettings): Promise<CodeReport[]> {
-  const { client } = openConnection(endpoint);
+  const connection = openConnection(endpoint);
+  const { client } = connection;
   return await Promise.all(
     contractNames.map(async (name) => {
       const address = info.contracts[name];
       const code = await ask('code', () => client.request({ method: 'eth_getCode', params: [address, 'latest'] }));
       if (code === '0x') return { name, address, codeHash: null, problem: 'there is no code' };
       const expected = await expectedCode(name, info, settings);
-      return { name, address, codeHash: keccak256(code), problem: codeProblem(code, expected) };
+      const problem = codeProblem(code, expected) ?? (await storageProblem(connection, name, info));
+      return { name, address, codeHash: keccak256(code), problem };
     }),
   );
 }

@@ -3,17 +3,11 @@
  */
 import { type ErrorDetails, MusterError } from '@muster/protocol';
 import { type Abi, type AbiParameter, decodeErrorResult, type Hex, toFunctionSelector } from 'viem';
-import { arthaDIDRegistryAbi, dataConsentAbi, musterForwarderAbi } from '../generated/index.ts';
 import { catalogue } from './catalogue.ts';
 
 type AbiError = Extract<Abi[number], { readonly type: 'error' }>;
 
-const errorAbi: Abi = [
-  ...musterForwarderAbi,
-  ...arthaDIDRegistryAbi,
-  ...dataConsentAbi,
-  ...Object.values(catalogue).flatMap(({ abi }) => [...abi]),
-];
+const errorAbi: Abi = Object.values(catalogue).flatMap(({ abi }): Abi => abi);
 
 /** The custom errors of all contracts by selector: one call may revert in another contract than the one called. */
 const errorsBySelector = new Map<string, AbiError>(
