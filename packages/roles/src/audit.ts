@@ -337,7 +337,10 @@ class Audit {
     this.#demand(outcomeRoot(verdict.outcome) === verdict.resultRoot, 'the verdict’s outcome does not open its root');
     this.#demand(convicted.correctRoot === verdict.resultRoot, `the chain convicted by ${convicted.correctRoot}`);
     this.#demand(convicted.revealedRoot !== honestRoot, `${convicted.node} was convicted for the right result`);
-    const deserved: Offence = offenceOf(honest.outcome, await shownOutcome(revealed, this.#read));
+    // The mildest offence needs nothing shown; for any other, what was shown must be there.
+    if (verdict.offence !== 'invalidProof') await this.#read(objectCid(revealed.resultCid));
+    const shown = await shownOutcome(revealed, this.#read);
+    const deserved: Offence = offenceOf(honest.outcome, shown);
     const severity = (offence: Offence): number => offencesBySeverity.findIndex((other) => other === offence);
     this.#demand(
       convicted.offence === verdict.offence && severity(verdict.offence) <= severity(deserved),

@@ -1,5 +1,15 @@
 /** Validators and coordinators that do not do what they should: what they can and cannot achieve. */
-import { type Assignment, digestOf, decodeLinked, encodeLinked, type JobId, objectKinds, type TaskResult } from '@muster/protocol';
+import {
+  type Address,
+  type Assignment,
+  decodeLinked,
+  digestOf,
+  encodeLinked,
+  type JobId,
+  type NodeId,
+  objectKinds,
+  type TaskResult,
+} from '@muster/protocol';
 import { assignmentRoot } from '@muster/round';
 import { expect, test } from 'vitest';
 import { objectCid, type SlotRecord } from '../src/index.ts';
@@ -34,10 +44,12 @@ test('a verdict that names the liar’s result is refused by the coordinator’s
       assignment: objectCid(assigned?.assignmentCid ?? lie.resultCid),
       resultRoot: result.resultRoot,
       outcome: result.outcome,
+      offence: 'fakeGradients',
     });
     await world.blobs.put(verdict.bytes, 'dag-cbor');
     const account = await world.writer('validator');
-    const statement = { job, round: 0, task: 0, resultRoot: result.resultRoot, verdictCid: digestOf(verdict.cid) };
+    const { resultRoot } = result;
+    const statement = { job, round: 0, task: 0, resultRoot, verdictCid: digestOf(verdict.cid), offence: 'fakeGradients' } as const;
     const forged = await (await world.writer('trainer 0')).signVerdict(statement);
     await expect(link.message('verdict', { job, round: 0, task: 0, verdictCid: verdict.cid, evidence: forged })).rejects.toMatchObject({
       code: 'SIGNATURE_INVALID',
@@ -99,7 +111,10 @@ function tampering(tamper: Tamper): (ports: CoordinatorPorts) => CoordinatorPort
           const changed = tamper(assignment);
           const stored = encodeLinked(changed);
           await blobs.put(stored.bytes, 'dag-cbor');
-          replaced.set(digestOf(cid), { root: assignmentRoot(changed), digest: digestOf(stored.cid) });
+          const operators = new Map<NodeId, Address>();
+          for (const node of assignment.nodes) operators.set(node, (await chain.node(node))?.operator as Address);
+          const root = assignmentRoot(changed, (node) => operators.get(node) as Address);
+          replaced.set(digestOf(cid), { root, digest: digestOf(stored.cid) });
           return cid;
         },
       },

@@ -37,6 +37,7 @@ import {
   MusterError,
   networkName,
   openEnvelope,
+  plainPolicy,
   type Root,
   sealEnvelope,
   sha256,
@@ -329,6 +330,7 @@ export class World {
       coordinator,
       validator,
       budgetWei,
+      policy: plainPolicy(tasks),
     });
     const submitted = receipt.events.find((event) => event.event === 'JobSubmitted');
     if (submitted === undefined) throw new Error('no JobSubmitted event');
