@@ -4,9 +4,10 @@
  * Money goes where it really goes: the registry credits in the chain's job manager and deposits in its insurance fund.
  */
 import { type Address } from '@muster/protocol';
-import { getContractAddress, type Hex } from 'viem';
-import { accountOf, deploy, type Handle } from './handles.ts';
-import type { TestChain } from './harness.ts';
+import { type Abi, getContractAddress, type Hex } from 'viem';
+import { catalogue } from '../../packages/adapters/src/evm/contracts/catalogue.ts';
+import { accountOf, type Handle, handleAt } from './handles.ts';
+import { create, type TestChain } from './harness.ts';
 
 /** Actors that stand for the contracts around. Actor 0 owns the registry. */
 export const doors = { settlement: 6, batched: 7, trainRequest: 8, emissionPool: 9 } as const;
@@ -25,6 +26,19 @@ export const loneSettings: LoneSettings = {
 
 export const burnAddress = '0x000000000000000000000000000000000000dEaD' as Address;
 
+/** A contract of the catalogue, created anew as actor 0; its bindings are used, so nothing is compiled. */
+async function deploy(
+  chain: TestChain,
+  contract: { readonly abi: Abi; readonly bytecode: Hex },
+  args: readonly unknown[],
+): Promise<Handle> {
+  return handleAt(chain, await create(chain, 0, contract, args), contract.abi);
+}
+
+/** The chain's own contract `name`. */
+export const deployed = (chain: TestChain, name: keyof typeof catalogue): Handle =>
+  handleAt(chain, chain.info.contracts[name], catalogue[name].abi);
+
 /** The registry and the reputation registry that it writes to. */
 export async function loneRegistry(
   chain: TestChain,
@@ -33,8 +47,8 @@ export async function loneRegistry(
   const { forwarder, jobManager, insuranceFund } = chain.info.contracts;
   const nonce = BigInt((await chain.request('eth_getTransactionCount', [accountOf(chain, 0), 'latest'])) as Hex);
   const expected = getContractAddress({ from: accountOf(chain, 0), nonce: nonce + 1n });
-  const reputation = await deploy(chain, 0, 'ReputationRegistry', [[expected], expected]);
-  const registry = await deploy(chain, 0, 'NodeCertRegistry', [
+  const reputation = await deploy(chain, catalogue.reputationRegistry, [[expected], expected]);
+  const registry = await deploy(chain, catalogue.nodeCertRegistry, [
     forwarder,
     accountOf(chain, 0),
     {
@@ -52,7 +66,7 @@ export async function loneRegistry(
 /** A job manager. Only jobs settled in batches can be assigned, because the contract for the others is an account without code. */
 export function loneManager(chain: TestChain): Promise<Handle> {
   const { forwarder, nodeCertRegistry } = chain.info.contracts;
-  return deploy(chain, 0, 'AIJobManager', [
+  return deploy(chain, catalogue.jobManager, [
     forwarder,
     {
       registry: nodeCertRegistry,
