@@ -214,8 +214,9 @@ describe('an assignment on chain', () => {
     expect(() => checkAssignment(assignment, { ...recorded(draw, assignment), assignmentRoot: root(1) })).toThrow('assignment root');
   });
 
+  const moved: OperatorOf = (id) => (id === assignment.tasks[0]?.nodes[0] ? operatorOf(node(11)) : operatorOf(id));
+
   it('is refused where a node is operated by another account than the root says', () => {
-    const moved: OperatorOf = (id) => (id === assignment.tasks[0]?.nodes[0] ? operatorOf(node(11)) : operatorOf(id));
     expect(() => checkAssignment(assignment, { ...recorded(draw, assignment), operatorOf: moved })).toThrow('assignment root');
   });
 
