@@ -3,10 +3,14 @@ import type { Address, NodeId, Root } from '@muster/protocol';
 import { createPublicClient, type Hex, hexToBytes, toHex } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { signHardwareAttestation, signQuote } from '../../packages/adapters/src/evm/attestation.ts';
-import { signedQuoteVerifierAbi, signedQuoteVerifierBytecode } from '../../packages/adapters/src/evm/generated/index.ts';
+import { type NodeCaps, packCapabilities, signHardwareAttestation, signQuote, unpackCapabilities } from '@muster/adapters';
+import {
+  nodeCertRegistryAbi,
+  signedQuoteVerifierAbi,
+  signedQuoteVerifierBytecode,
+} from '../../packages/adapters/src/evm/generated/index.ts';
 import { compile, type CompiledContract } from '../build.ts';
-import { create, execute, nodeOf, refusal, rootOf, startTestChain, type TestChain } from './harness.ts';
+import { create, ether, execute, nodeOf, refusal, register, rootOf, startTestChain, type TestChain } from './harness.ts';
 import { revertOf } from './revert.ts';
 
 let chain: TestChain;
@@ -26,6 +30,7 @@ beforeAll(async () => {
   registry = await create(chain, 0, probe, []);
   otherRegistry = await create(chain, 0, probe, []);
   attester = privateKeyToAccount(chain.keyOf(5));
+  await register(await chain.actor(4), node, 60n * ether);
   now = Number((await client().getBlock()).timestamp);
 });
 afterAll(() => chain.close());
@@ -214,4 +219,51 @@ describe('a signed quote', () => {
     expect(await refusal(set(4, 'setService', attester.address, true))).toEqual(refused);
     expect(await refusal(set(4, 'setMeasurement', measurement, true))).toEqual(refused);
   });
+});
+
+const registryAt = () => ({ to: chain.info.contracts.nodeCertRegistry, abi: nodeCertRegistryAbi }) as const;
+const verifyHardware = (index: number, attestation: Hex): Promise<void> =>
+  execute(chain, index, { ...registryAt(), functionName: 'verifyHardware', args: [node, hwHash, attestation] });
+const verifyTee = (index: number, quote: Hex): Promise<void> =>
+  execute(chain, index, { ...registryAt(), functionName: 'verifyTee', args: [node, quote] });
+const setAttester = (trusted: boolean): Promise<void> =>
+  execute(chain, 0, { ...registryAt(), functionName: 'setAttester', args: [attester.address, trusted] });
+const capsOf = async (): Promise<NodeCaps> => {
+  const known = await chain.reader.node(node);
+  if (known === null) throw new Error('not registered');
+  return unpackCapabilities(known.caps);
+};
+const foundCaps = { hasGPU: true, hasTEE: false, diskGB: 100, bandwidthMbps: 500, computeUnits: 7 };
+const registryPlace = () => ({ chainId: chain.info.chainId, contract: chain.info.contracts.nodeCertRegistry });
+const attested = (changes: object = {}): Promise<Hex> =>
+  signHardwareAttestation(attester, registryPlace(), { ...hardwareFindings(), caps: packCapabilities(foundCaps), ...changes });
+
+test('the registry takes the capabilities that a listed attester has found, for this node and this registry only', async () => {
+  const attestation = await attested();
+  expect(await refusal(verifyHardware(4, attestation))).toMatchObject({ error: 'AttesterNotTrusted' });
+  await setAttester(true);
+  expect(await refusal(verifyHardware(5, attestation))).toMatchObject({ error: 'NotOperator' });
+  const ofAnother = await attested({ node: nodeOf('another') });
+  expect(await refusal(verifyHardware(4, ofAnother))).toMatchObject({ error: 'AttesterNotTrusted' });
+  const forAnother = await signHardwareAttestation(attester, { ...registryPlace(), contract: registry }, hardwareFindings());
+  expect(await refusal(verifyHardware(4, forAnother))).toMatchObject({ error: 'AttesterNotTrusted' });
+  await verifyHardware(4, attestation);
+  expect(await capsOf()).toEqual(foundCaps);
+  await setAttester(false);
+  expect(await refusal(verifyHardware(4, attestation))).toMatchObject({ error: 'AttesterNotTrusted' });
+});
+
+test('the registry gives a node its TEE bit for a quote that its verifier accepts', async () => {
+  const { teeVerifier } = chain.info.contracts;
+  const measurement = rootOf('enclave');
+  const list = (functionName: 'setService' | 'setMeasurement', what: Hex): Promise<void> =>
+    execute(chain, 0, { to: teeVerifier, abi: signedQuoteVerifierAbi, functionName, args: [what, true] });
+  await list('setService', attester.address);
+  await list('setMeasurement', measurement);
+  const findings = { node, quoteHash: rootOf('quote'), measurement, issuedAt: now - 10, expiresAt: now + 100_000 };
+  const quote = await signQuote(attester, { chainId: chain.info.chainId, contract: teeVerifier }, findings);
+  expect(await refusal(verifyTee(4, quote))).toMatchObject({ error: 'TeeVerifierMissing' });
+  await execute(chain, 0, { ...registryAt(), functionName: 'setTeeVerifier', args: [teeVerifier] });
+  await verifyTee(4, quote);
+  expect((await capsOf()).hasTEE).toBe(true);
 });
