@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { accountOf, deploy, type Handle, relayedBy } from './handles.ts';
-import { rootOf, startTestChain, type TestChain } from './harness.ts';
+import { accountOf, compiled, deploy, type Handle, handleAt, relayedBy } from './handles.ts';
+import { ether, JobDriver, rootOf, startTestChain, type TestChain } from './harness.ts';
 
 const owner = 1;
 const job = rootOf('sponsored');
@@ -121,6 +121,20 @@ test('sponsoring again from within a sponsorship spends nothing twice', async ()
   expect(await pool.read('outstandingWei')).toBe(available);
   await pool.call(6, 'reclaim');
   expect([await pool.read('outstandingWei'), await balanceOf(pool)]).toEqual([0n, 1_000_000n]);
+});
+
+test('the network’s pool sponsors a real job, and a cancelled job gives it back', async () => {
+  const pool = handleAt(chain, chain.info.contracts.emissionPool, compiled('EmissionPool').abi);
+  await pool.call(0, 'setBlockReward', [ether]);
+  await pool.transfer(5, ether);
+  await chain.mine(10);
+  const sponsored = await JobDriver.submit(chain, { rounds: 1, tasks: 1, redundancy: 1, budgetWei: 70n }, 'sponsored');
+  await pool.call(0, 'sponsor', [sponsored.job, ether / 4n]);
+  expect(await chain.reader.job(sponsored.job)).toMatchObject({ budgetWei: ether / 4n + 70n });
+  await sponsored.owner.send({ call: 'cancelJob', job: sponsored.job });
+  expect((await pool.call(6, 'reclaim')).events).toEqual([{ event: 'SponsorshipReturned', amountWei: ether / 4n }]);
+  expect([await pool.read('outstandingWei'), await balanceOf(pool)]).toEqual([0n, ether]);
+  expect(await chain.reader.credit(sponsored.owner.account)).toBe(70n);
 });
 
 test('a relayer submits what the owner has signed', async () => {

@@ -1,5 +1,6 @@
 import type { ChainWriter } from '@muster/ports';
 import type { Address, JobId, Root } from '@muster/protocol';
+import { plainPolicy } from '@muster/protocol';
 import * as fc from 'fast-check';
 import { getContractAddress } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -57,7 +58,7 @@ test('a stranger’s job that names the model gives no right to it', async () =>
   const { account } = thief;
   const terms = { specCid: rootOf('spec'), rounds: 1, tasks: 1, redundancy: 1, coordinator: account, validator: account, budgetWei: 0n };
   const submit = async (model: Root): Promise<JobId> => {
-    const { events } = await thief.send({ call: 'submitJob', modelId: model, ...terms });
+    const { events } = await thief.send({ call: 'submitJob', modelId: model, ...terms, policy: plainPolicy(1) });
     const [event] = events;
     if (event?.event !== 'JobSubmitted') throw new Error('no JobSubmitted');
     return event.job;
