@@ -16,22 +16,30 @@ import {
 import { privateKeyToAccount } from 'viem/accounts';
 import type { Address } from '@muster/protocol';
 import { revertDataOf } from '../../packages/adapters/src/evm/contracts/errors.ts';
+import * as bindings from '../../packages/adapters/src/evm/generated/index.ts';
 import { type CompiledContract, compile } from '../build.ts';
 import { create, type TestChain } from './harness.ts';
 
 let sources: Map<string, CompiledContract> | undefined;
 let helpers: Map<string, CompiledContract> | undefined;
 
-/** A contract of contracts/src or contracts/test/helpers, compiled once per test file. */
+/** A contract by name, from its bindings; one without them is compiled, once per test file, from contracts/test/helpers or contracts/src. */
 export function compiled(name: string): CompiledContract {
-  const found = (sources ??= compile('src')).get(name) ?? (helpers ??= compile('test/helpers')).get(name);
+  const exported = name.charAt(0).toLowerCase() + name.slice(1);
+  const all: Readonly<Record<string, unknown>> = bindings;
+  const [abi, bytecode] = [all[`${exported}Abi`], all[`${exported}Bytecode`]];
+  if (abi !== undefined) return { abi: abi as Abi, bytecode: bytecode as Hex };
+  const found = (helpers ??= compile('test/helpers')).get(name) ?? (sources ??= compile('src')).get(name);
   if (found === undefined) throw new Error(`no contract ${name}`);
   return found;
 }
 
 /** The errors of all contracts: one call may revert in another contract than the one called. */
-const knownErrors = (): Abi =>
-  [...(sources?.values() ?? []), ...(helpers?.values() ?? [])].flatMap(({ abi }) => abi.filter((entry) => entry.type === 'error'));
+const knownErrors = (): Abi => {
+  const bound = Object.values<unknown>(bindings).filter((value): value is Abi => Array.isArray(value));
+  const own = [...(sources?.values() ?? []), ...(helpers?.values() ?? [])].map(({ abi }) => abi);
+  return [...bound, ...own].flatMap((abi) => abi.filter((entry) => entry.type === 'error'));
+};
 
 /** An event, with its arguments. */
 export type Told = { readonly event: string } & Record<string, unknown>;
@@ -40,7 +48,7 @@ export type Told = { readonly event: string } & Record<string, unknown>;
 export interface Handle {
   readonly address: Address;
   readonly abi: Abi;
-  /** Gas used and this contract's events; refused calls throw, see `refusedBy`. */
+  /** Gas used and this contract's events; refused calls throw, see `refused`. */
   call(actor: number, functionName: string, args?: readonly unknown[], valueWei?: bigint): Promise<{ gas: bigint; events: Told[] }>;
   /** A plain transfer, without a call. */
   transfer(actor: number, valueWei: bigint): Promise<{ gas: bigint; events: Told[] }>;
