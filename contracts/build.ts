@@ -19,6 +19,7 @@ const contractNames = [
   'AIJobManager',
   'SignedVerdictVerifier',
   'ProofOfCompute',
+  'BatchedProofOfCompute',
   'TrainProofLog',
   'ModelRegistry',
   'EmissionPool',

@@ -45,6 +45,7 @@ export const contractsSchema = struct({
   jobManager: addressText,
   faultVerifier: addressText,
   proofOfCompute: addressText,
+  batchedProofOfCompute: addressText,
   trainProofLog: addressText,
   modelRegistry: addressText,
   emissionPool: addressText,

@@ -297,6 +297,7 @@ export interface ChainInfo {
     readonly jobManager: Address;
     readonly faultVerifier: Address;
     readonly proofOfCompute: Address;
+    readonly batchedProofOfCompute: Address;
     readonly trainProofLog: Address;
     readonly modelRegistry: Address;
     readonly emissionPool: Address;

@@ -23,6 +23,7 @@ export const nodeFunctions: RelayedFunctions = {
   ],
   jobManager: ['withdraw'],
   proofOfCompute: ['commit', 'reveal'],
+  batchedProofOfCompute: ['commit', 'reveal', 'claim', 'claimMany'],
   trainProofLog: ['recordTrainProof', 'forceInclude'],
   insuranceFund: ['claim'],
   didRegistry: ['createDID', 'rotateKeys', 'updateMetadata', 'changeOwner', 'acceptOwner', 'revoke'],

@@ -12,6 +12,8 @@ import {
   aiJobManagerBytecode,
   arthaDIDRegistryAbi,
   arthaDIDRegistryBytecode,
+  batchedProofOfComputeAbi,
+  batchedProofOfComputeBytecode,
   dataConsentAbi,
   dataConsentBytecode,
   emissionPoolAbi,
@@ -58,6 +60,8 @@ export interface DeploymentSettings {
   readonly challengeSeconds: number;
   /** Seconds between leaving and taking the stake, at least `challengeSeconds`. Default two days. */
   readonly unbondingSeconds: number;
+  /** Seconds in which a node can still act itself where a round is settled in batches. Default ten minutes. */
+  readonly forceWindowSeconds: number;
   /** Where a slashed amount goes, basis points, together 10 000. Default 4000, 4000, 2000. */
   readonly challengerShare: number;
   readonly insuranceShare: number;
@@ -81,6 +85,7 @@ export const defaultSettings = (deployer: Address, minStakeWei = ETHER): Deploym
   heartbeatSeconds: 3600,
   challengeSeconds: 24 * 3600,
   unbondingSeconds: 48 * 3600,
+  forceWindowSeconds: 600,
   challengerShare: 4000,
   insuranceShare: 4000,
   burnShare: 2000,
@@ -124,12 +129,15 @@ export const catalogue = {
   insuranceFund: {
     abi: insuranceFundAbi,
     bytecode: insuranceFundBytecode,
-    constructor: [at('forwarder'), [at('proofOfCompute')]],
+    constructor: [at('forwarder'), [at('proofOfCompute'), at('batchedProofOfCompute')]],
   },
   reputationRegistry: {
     abi: reputationRegistryAbi,
     bytecode: reputationRegistryBytecode,
-    constructor: [[at('nodeCertRegistry'), at('proofOfCompute'), at('jobManager'), at('modelRegistry')], at('nodeCertRegistry')],
+    constructor: [
+      [at('nodeCertRegistry'), at('proofOfCompute'), at('batchedProofOfCompute'), at('jobManager'), at('modelRegistry')],
+      at('nodeCertRegistry'),
+    ],
   },
   nodeCertRegistry: {
     abi: nodeCertRegistryAbi,
@@ -139,7 +147,7 @@ export const catalogue = {
       chosen('owner'),
       fields({
         proofOfCompute: at('proofOfCompute'),
-        batchedProofOfCompute: at('proofOfCompute'),
+        batchedProofOfCompute: at('batchedProofOfCompute'),
         credits: at('jobManager'),
         insuranceFund: at('insuranceFund'),
         reputation: at('reputationRegistry'),
@@ -172,7 +180,7 @@ export const catalogue = {
       fields({
         registry: at('nodeCertRegistry'),
         proofOfCompute: at('proofOfCompute'),
-        batchedProofOfCompute: at('proofOfCompute'),
+        batchedProofOfCompute: at('batchedProofOfCompute'),
         trainRequest: at('trainRequest'),
         emissionPool: at('emissionPool'),
       }),
@@ -180,6 +188,11 @@ export const catalogue = {
   },
   faultVerifier: { abi: signedVerdictVerifierAbi, bytecode: signedVerdictVerifierBytecode, constructor: [at('jobManager')] },
   proofOfCompute: { abi: proofOfComputeAbi, bytecode: proofOfComputeBytecode, constructor: [at('forwarder'), settlementDoors] },
+  batchedProofOfCompute: {
+    abi: batchedProofOfComputeAbi,
+    bytecode: batchedProofOfComputeBytecode,
+    constructor: [at('forwarder'), settlementDoors, chosen('forceWindowSeconds')],
+  },
   trainProofLog: {
     abi: trainProofLogAbi,
     bytecode: trainProofLogBytecode,

@@ -6,6 +6,7 @@ export { nodeCertRegistryAbi, nodeCertRegistryBytecode } from './nodeCertRegistr
 export { aiJobManagerAbi, aiJobManagerBytecode } from './aiJobManager.ts';
 export { signedVerdictVerifierAbi, signedVerdictVerifierBytecode } from './signedVerdictVerifier.ts';
 export { proofOfComputeAbi, proofOfComputeBytecode } from './proofOfCompute.ts';
+export { batchedProofOfComputeAbi, batchedProofOfComputeBytecode } from './batchedProofOfCompute.ts';
 export { trainProofLogAbi, trainProofLogBytecode } from './trainProofLog.ts';
 export { modelRegistryAbi, modelRegistryBytecode } from './modelRegistry.ts';
 export { emissionPoolAbi, emissionPoolBytecode } from './emissionPool.ts';
