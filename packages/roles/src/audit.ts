@@ -29,6 +29,7 @@ import {
   accuracyBonus,
   carriedStates,
   contributionScore,
+  evenShare,
   offenceOf,
   offencesBySeverity,
   type OperatorOf,
@@ -148,11 +149,31 @@ class Audit {
         ...this.counts(),
       });
     }
+    for (const round of job.rounds.values()) if (round.finalized === null) await this.#auditSettled(job, round, material, history);
     this.place = `job ${job.submitted.job}`;
-    this.#auditMoney(job, finished, history);
+    this.#auditMoney(job, [...job.rounds.values()], history);
     if (job.published !== null) {
       const last = finished.at(-1)?.finalized?.checkpointCid;
       this.#demand(job.published.checkpointCid === last, `the published model is not the last checkpoint`);
+    }
+  }
+
+  /** The open round of a job that ended early: what was paid in it was paid for what executing the task gives. */
+  async #auditSettled(job: JobRecord, round: RoundRecord, material: JobMaterial, history: ChainHistory): Promise<void> {
+    const { assigned } = round;
+    if (assigned === null || [...round.tasks.values()].every(({ finalized }) => finalized === null)) return;
+    this.place = objectCid(assigned.assignmentCid);
+    const assignment = await readAssignment(job, round, history.operatorOf, material, this.#read);
+    for (const [index, task] of round.tasks) {
+      if (task.finalized === null) continue;
+      this.place = `round ${assigned.round}, task ${index}`;
+      const honest = await drive(
+        material.execute(assigned.round, index, await material.startOf(assignment, index)),
+        this.#options.scheduler,
+      );
+      this.#tasks++;
+      const correct = { number: assigned.round, index, root: honest.resultRoot, outcome: honest.outcome };
+      await this.#auditTask(job, round, assignment, material, task, correct, history.operatorOf);
     }
   }
 
@@ -353,11 +374,13 @@ class Audit {
   /** What a paid slot of a task earns, by the terms of the job and the accuracy that the chain was told. */
   #rewardOf(job: JobRecord, round: RoundRecord, task: number, material: JobMaterial): bigint {
     const { rounds, tasks, redundancy } = job.submitted;
-    const budgetWei = budgetAt(job, round.finalized?.block ?? 0);
+    // Settling an ended job pays even shares, whatever the terms were.
+    if (round.finalized === null) return evenShare({ budgetWei: budgetAt(job, Number.MAX_SAFE_INTEGER), rounds, tasks, redundancy });
+    const budgetWei = budgetAt(job, round.finalized.block);
     const paidJob = { budgetWei, rounds, tasks, redundancy, reward: job.policy.reward };
     const score = contributionScore(job.policy, tasks, material.shardSizes[task] ?? 0);
     const base = slotReward(paidJob, score);
-    return base + accuracyBonus(paidJob, base, score, round.finalized?.accuracy ?? 0, this.#bestAccuracy);
+    return base + accuracyBonus(paidJob, base, score, round.finalized.accuracy, this.#bestAccuracy);
   }
 
   #anyConviction(round: RoundRecord, task: number): boolean {

@@ -9,6 +9,7 @@ import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
 import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, holderOf, MusterError, type Root } from '@muster/protocol';
 import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
 import { nodeIn, readAssignment } from './assignments.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { type JobMaterial, MaterialCache } from './material.ts';
@@ -45,10 +46,14 @@ const settledErrors = new Set([
   'CommitsStillOpen',
   'JobEnded',
   'JobNotRunning',
+  'JobStillOpen',
+  'NoMajority',
   'NodeNotActive',
   'NodeNotInSlot',
+  'RoundIsOver',
   'RoundNotAssigned',
   'RoundOutOfOrder',
+  'SettlementOver',
 ]);
 
 export class Trainer {
@@ -69,7 +74,11 @@ export class Trainer {
 
   /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */
   run(): Promise<void> {
-    return takeTurns(this.#options, () => this.turn());
+    const heartbeat = new Heartbeat(this.#options);
+    return takeTurns(this.#options, async () => {
+      await heartbeat.beat();
+      return this.turn();
+    });
   }
 
   /** Does at most one piece of work; false when there was none. Failures of the network are reported and retried next turn. */
@@ -79,6 +88,7 @@ export class Trainer {
       this.#checkStanding();
       for (const job of this.#history.jobs.values()) {
         if (job.status === 'running' && (await this.#workOn(job))) return true;
+        if (this.#canSettle(job) && (await this.#settle(job))) return true;
       }
       return false;
     } catch (error) {
@@ -112,6 +122,32 @@ export class Trainer {
     const mine = this.#slotsOf(open);
     for (const place of mine) if (await this.#reveal(open, place)) return true;
     for (const place of mine) if (await this.#commit(open, place)) return true;
+    return false;
+  }
+
+  /** Whether work in the open round of a job that ended early can still be paid. */
+  #canSettle({ ended, policy }: JobRecord): boolean {
+    if (ended === null || !('reserveWei' in ended) || ended.reserveWei === 0n) return false;
+    return this.#options.scheduler.now() < (ended.time + policy.roundTimeout) * 1000;
+  }
+
+  /** Reveals what was committed before a job ended, and has the majorities that this node belongs to paid. */
+  async #settle(job: JobRecord): Promise<boolean> {
+    const open = await this.#openRound(job);
+    if (open === null) return false;
+    for (const place of this.#slotsOf(open)) {
+      if (await this.#reveal(open, place)) return true;
+      const task = open.round.tasks.get(place.task);
+      const resultRoot = task?.slots.get(place.slot)?.revealed?.resultRoot;
+      if (task === undefined || resultRoot === undefined || task.finalized !== null) continue;
+      const agreeing = [...task.slots.values()].filter((slot) => slot.revealed?.resultRoot === resultRoot && slot.convicted === null);
+      if (2 * agreeing.length <= job.submitted.redundancy) continue;
+      const { job: id, round, task: number } = place;
+      if (!(await this.#settling(() => this.#options.chain.send({ call: 'settleTask', job: id, round, task: number, resultRoot }))))
+        continue;
+      this.#options.report('task.settled', { job: id, round, task: number, resultRoot });
+      return true;
+    }
     return false;
   }
 

@@ -20,6 +20,7 @@ import {
 } from '@muster/protocol';
 import { mildestOffence, type ReadBlock } from '@muster/round';
 import { readAssignment, shownOutcome } from './assignments.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { ChainHistory, objectCid, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { MaterialCache } from './material.ts';
@@ -55,7 +56,11 @@ export class Validator {
   }
 
   run(): Promise<void> {
-    return takeTurns(this.#options, () => this.turn());
+    const heartbeat = new Heartbeat(this.#options);
+    return takeTurns(this.#options, async () => {
+      await heartbeat.beat();
+      return this.turn();
+    });
   }
 
   /** Judges at most one task; false when none waits. */

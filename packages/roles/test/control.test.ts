@@ -112,6 +112,7 @@ test('a stopped job ends at once: what was not earned goes back to the organizer
       .flatMap((task) => [...task.slots.values()])
       .reduce((sum, { rewarded }) => sum + (rewarded?.amountWei ?? 0n), 0n);
     expect(paid).toBeGreaterThan(0n);
+    expect(world.reported('task.settled')).not.toEqual([]);
     // The open round's part stays until those who worked in it had time to be paid.
     const { budgetWei } = record.submitted;
     const reserveWei = (budgetWei + 2n) / 3n;

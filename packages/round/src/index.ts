@@ -7,6 +7,7 @@ export * from './evaluate.ts';
 export * from './invariants.ts';
 export * from './job.ts';
 export * from './publish.ts';
+export * from './reputation.ts';
 export * from './reward.ts';
 export * from './simulate.ts';
 export * from './slashing.ts';
