@@ -77,12 +77,12 @@ const steps = fc.oneof(
   step(
     10,
     operator,
-    fc.record({ does: plainCall, node }).map((call) => () => call as RegistryCall),
+    fc.record({ does: plainCall, node }).map((call) => (): RegistryCall => call),
   ),
   step(
     6,
     door,
-    fc.record({ does: fc.constantFrom('guard', 'release' as const), node, amountWei: wei }).map((call) => () => call as RegistryCall),
+    fc.record({ does: fc.constantFrom('guard', 'release' as const), node, amountWei: wei }).map((call) => (): RegistryCall => call),
   ),
   step(
     4,
