@@ -40,6 +40,8 @@ test.each([
   ['model', 'import'],
   ['model', 'generate'],
   ['audit'],
+  ['chain', 'deploy'],
+  ['chain', 'status'],
 ])('`muster %s %s --help` tells how it is used', async (...command) => {
   const { code, out, err } = await run(...command, '--help');
   expect({ code, err }).toEqual({ code: 0, err: '' });

@@ -275,6 +275,12 @@ describe('the forwarder', () => {
     expect((await chain.reader.node(nodeOf('strict')))?.operator).toBe(from);
   });
 
+  it('makes a call with too little gas as little as any other that fails', async () => {
+    const request = await requestOf('starved', registration('starved'), { gas: 20_000n });
+    expect(await submit(request)).toMatchObject({ error: 'FailedCall' });
+    expect(await forwardNonce(connectionTo(), placeOf().forwarder, request.from)).toBe(0n);
+  });
+
   it('lets nobody else speak for an account: appended bytes of a direct call mean nothing', async () => {
     const victim = await requestOf('victim', registration('victim'));
     await submitForwardRequest(relayerOf(), connectionTo(), placeOf().forwarder, victim);

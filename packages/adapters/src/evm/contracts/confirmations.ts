@@ -63,12 +63,13 @@ export async function settledBlock(connection: Connection): Promise<SettledBlock
     throw deepReorganisation(depth, last, same.hash);
   }
   // An endpoint of several machines may know the head and not the block below it yet.
-  const found = target ?? last ?? head;
+  const found = target ?? last;
+  if (found === undefined) throw new MusterError('CHAIN_UNREACHABLE', `settled block: the chain does not have block ${number} yet`);
   if (last === undefined || found.block > last.block) settled.set(connection, found);
   return found;
 }
 
-export function deepReorganisation(depth: number, last: SettledBlock, now: Hex): MusterError {
+function deepReorganisation(depth: number, last: SettledBlock, now: Hex): MusterError {
   const details = { error: 'DeepReorganisation', block: last.block, expected: last.hash, actual: now, confirmations: depth };
   return new MusterError(
     'CHAIN_REVERTED',
