@@ -49,6 +49,10 @@ export interface JobRecord {
 
 export class ChainHistory {
   readonly nodes = new Map<NodeId, EventOf<'NodeRegistered'>>();
+  /** Every registration; a node that left may have several. */
+  readonly registrations: EventOf<'NodeRegistered'>[] = [];
+  /** What the insurance fund was given, slashed shares included. */
+  readonly deposits: EventOf<'InsuranceDeposited'>[] = [];
   readonly slashed = new Map<NodeId, EventOf<'NodeSlashed'>[]>();
   /** Where each slashed amount went, in the order of `slashed`. */
   readonly divided: EventOf<'SlashDivided'>[] = [];
@@ -101,6 +105,7 @@ export class ChainHistory {
     switch (event.event) {
       case 'NodeRegistered':
         this.nodes.set(event.node, event);
+        this.registrations.push(event);
         return;
       case 'NodeSlashed':
         this.slashed.set(event.node, [...(this.slashed.get(event.node) ?? []), event]);
@@ -145,7 +150,9 @@ export class ChainHistory {
       case 'UnbondingCancelled':
       case 'HeartbeatsMissed':
       case 'CreditTransferred':
+        return;
       case 'InsuranceDeposited':
+        this.deposits.push(event);
         return;
       default:
         this.#applyJob(event);

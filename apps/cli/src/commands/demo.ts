@@ -18,10 +18,10 @@ import { executorEnvironment, type ExecutorFlags } from '../executor.ts';
 import { chainUrl, homePaths, type HomePaths } from '../home.ts';
 import { jobSpecFor, storeDataset, storeModel, submitJob } from '../jobs.ts';
 import { startNetwork, type RunningNetwork } from '../network.ts';
+import { booksOf, booksTable } from '../money.ts';
 import { ether, percent, shortId } from '../output.ts';
 import { stopOnSignals } from '../runtime.ts';
 import { awaitReport, Child, type ChildReport } from '../supervise.ts';
-import { weiOf } from './jobs.ts';
 import { connectOrganizer, type Context } from './context.ts';
 import { describe } from './up.ts';
 
@@ -51,7 +51,8 @@ interface DemoPlan {
   readonly seed: number;
 }
 
-const budgetEther = 6;
+/** What one execution is paid. A node's stake must cover all that it has under way. */
+const slotRewardWei = 2n * 10n ** 16n;
 
 function integerFlag(option: string, text: string, least: number, most: number): number {
   const value = Number(text);
@@ -173,7 +174,7 @@ export async function demoCommand(context: Context, flags: DemoFlags): Promise<b
       { job, ...summary, replaced: summary.replaced, auditOk, home: paths.root },
       `  ${auditOk ? 'audit green: every task, aggregation, signature and payment was replayed' : 'AUDIT FAILED'}`,
     );
-    return auditOk && summary.rounds === plan.rounds;
+    return auditOk && summary.addsUp && summary.rounds === plan.rounds;
   } finally {
     await Promise.all(trainers.map((trainer) => trainer.stop()));
     await running?.stop();
@@ -269,7 +270,14 @@ async function findOrSubmit(
   };
   const spec = await jobSpecFor(settings, client.blobs);
   const { coordinator, validator } = network.accounts;
-  return await submitJob({ spec, blobs: client.blobs, chain, coordinator, validator, budgetWei: weiOf(budgetEther) });
+  return await submitJob({
+    spec,
+    blobs: client.blobs,
+    chain,
+    coordinator,
+    validator,
+    budgetWei: slotRewardWei * BigInt(plan.rounds * plan.tasks * plan.redundancy),
+  });
 }
 
 /** Waits until the job has ended on chain. */
@@ -290,6 +298,8 @@ interface Summary {
   readonly slashed: readonly string[];
   readonly replaced: readonly string[];
   readonly milliseconds: number;
+  /** Whether the network's money adds up to the wei. */
+  readonly addsUp: boolean;
 }
 
 /** Prints the closing table: model, accuracy, money. */
@@ -305,12 +315,10 @@ async function summarize({ output }: Context, paths: HomePaths, job: JobId, mill
   await history.sync();
   const record = history.jobs.get(job);
   const earned = new Map<string, bigint>();
-  let paid = 0n;
   for (const round of record?.rounds.values() ?? []) {
     for (const task of round.tasks.values()) {
       for (const { rewarded } of task.slots.values()) {
         if (rewarded === null) continue;
-        paid += rewarded.amountWei;
         earned.set(rewarded.node, (earned.get(rewarded.node) ?? 0n) + rewarded.amountWei);
       }
     }
@@ -326,9 +334,8 @@ async function summarize({ output }: Context, paths: HomePaths, job: JobId, mill
     const stake = `${ether(node.stakeWei - slashed)}${slashed > 0n ? `  slashed ${ether(slashed)}` : ''}`;
     output.line(`  ${shortId(node.node).padEnd(15)}  ${ether(earned.get(node.node) ?? 0n).padStart(14)}   ${stake}`);
   }
-  const refund = record?.ended?.refundWei ?? 0n;
-  const budget = record?.submitted.budgetWei ?? 0n;
-  output.line(`  budget ${budget} wei = rewards ${paid} + refund ${refund}${paid + refund === budget ? '' : '  DOES NOT ADD UP'}`);
+  const books = await booksOf(chain, history);
+  for (const line of booksTable(books)) output.line(`  ${line}`);
   return {
     rounds: shown.checkpoints.length,
     accuracy,
@@ -336,6 +343,7 @@ async function summarize({ output }: Context, paths: HomePaths, job: JobId, mill
     slashed: [...history.slashed.keys()],
     replaced: [...new Set(shown.replaced)],
     milliseconds,
+    addsUp: books.addsUp,
   };
 }
 
