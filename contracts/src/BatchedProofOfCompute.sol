@@ -79,9 +79,10 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         if (own) {
             state_.convicted.set(slot.index);
             emit BatchConvicted(jobId, round, slot.index, slot.node, charge.resultRoot, verdict.root, verdict.cid);
+            reputation.record(slot.node, Outcome.TaskRejected, 1);
         }
-        giveBack(jobId, round, slot, state_);
-        if (own) registry.slash(slot.node, verdict.offence, _msgSender(), verdict.judge);
+        uint256 insuranceWei = own ? slash(slot.node, verdict) : 0;
+        giveBack(jobId, round, slot, state_, insuranceWei);
     }
 
     // Reading
@@ -212,16 +213,22 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         jobManager.transferCredit(operator, slot.amountWei);
     }
 
-    /// What a convicted slot has earned goes to the job's owner.
-    function giveBack(bytes32 jobId, uint64 round, BatchSlot calldata slot, State storage state_) private {
+    /// What the insurance fund has of the slash.
+    function slash(bytes32 node, Verdict memory verdict) private returns (uint256 insuranceWei) {
+        (, insuranceWei) = registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
+    }
+
+    /// What a convicted slot has earned goes to the job's owner. What was claimed already is insured, at most for what this conviction brought
+    /// to the fund: more would let an owner, a node and a validator that are one empty the fund.
+    function giveBack(bytes32 jobId, uint64 round, BatchSlot calldata slot, State storage state_, uint256 insuranceWei) private {
         if (slot.amountWei == 0 || state_.voided.get(slot.index)) return;
         address owner = jobManager.job(jobId).owner;
         state_.voided.set(slot.index);
         emit BatchRewardVoided(jobId, round, slot.index, owner, slot.amountWei);
         if (state_.claimed.get(slot.index)) {
-            insuranceFund.cover(owner, slot.amountWei);
+            uint256 coveredWei = slot.amountWei < insuranceWei ? slot.amountWei : insuranceWei;
+            if (coveredWei > 0) insuranceFund.cover(owner, coveredWei);
         } else {
-            reputation.record(slot.node, Outcome.TaskRejected, 1);
             jobManager.transferCredit(owner, slot.amountWei);
         }
     }

@@ -3,7 +3,7 @@ import { encodeAbiParameters, type Hex, keccak256 } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { JobId, Root } from '@muster/protocol';
 import { batchProofHashes } from '@muster/round';
-import { type BatchSeat, coordinator, owner, raiseStage, registerNodes, type Stage, submitBatched, withFloor } from './batch-stage.ts';
+import { type BatchSeat, coordinator, owner, raiseStage, registerNodes, type Stage, submitBatched } from './batch-stage.ts';
 import { accountOf, relayedBy } from './handles.ts';
 import { nodeOf, rootOf, zeroRoot } from './harness.ts';
 
@@ -161,17 +161,4 @@ test('a batch with its hashes in the transaction has the root of the twin, whate
     ),
     { numRuns: 25 },
   );
-});
-
-test('a proof in a batch of a thousand costs at most a thousand gas, with and without its hash in the transaction', async () => {
-  const many = hashes(1_000);
-  const byRoot = [job, 0n, batchProofHashes(many, false).root, 1_000, rootOf('content')];
-  const withLeaves = [job, 0n, batchProofHashes(many, true).packedHashes, rootOf('content')];
-  for (const [functionName, args, most] of [
-    ['recordTrainProofs', byRoot, 200n],
-    ['recordTrainProofsWithLeaves', withLeaves, 1_000n],
-  ] as const) {
-    const { gas } = await stage.log.call(coordinator, functionName, args);
-    expect(withFloor(stage.log, functionName, args, gas) / 1_000n).toBeLessThanOrEqual(most);
-  }
 });
