@@ -174,14 +174,17 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
 
     function verifyHardware(bytes32 nodePubkey, bytes32 hwHash, bytes calldata attestation) external {
         NodeCert storage cert = operated(nodePubkey);
-        (address attester, bytes32 caps,,) = Attestation.attesterOf(nodePubkey, hwHash, attestation);
+        (address attester, bytes32 caps, uint64 issuedAt,) = Attestation.attesterOf(nodePubkey, hwHash, attestation);
         if (!attesters[attester]) revert AttesterNotTrusted(attester);
+        // An operator may not fall back on an older statement that was kinder.
+        if (issuedAt <= cert.attestedAt) revert AttestationSuperseded(issuedAt, cert.attestedAt);
         if (Capabilities.unpack(caps).hasTEE && cert.teeExpiresAt <= block.timestamp) revert TeeNeedsQuote(nodePubkey);
         requireStake(cert.role, caps, cert.stake);
 
         cert.caps = caps;
         cert.hwHash = hwHash;
         cert.hardwareVerified = true;
+        cert.attestedAt = issuedAt;
         emit HardwareVerified(nodePubkey, hwHash, caps, attester);
         uint256 mbps = Capabilities.unpack(caps).bandwidthMbps;
         uint256 score = mbps < FULL_BANDWIDTH_MBPS ? mbps * Slashing.ALL_BASIS_POINTS / FULL_BANDWIDTH_MBPS : Slashing.ALL_BASIS_POINTS;
@@ -295,7 +298,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         uint256 stake = cert.stake;
         NodeCaps memory caps = Capabilities.unpack(cert.caps);
         if (stake >= tiers.priority) return StakeTier.Priority;
-        if (caps.hasTEE && stake >= tiers.tee) return StakeTier.Tee;
+        if (caps.hasTEE && cert.teeExpiresAt > block.timestamp && stake >= tiers.tee) return StakeTier.Tee;
         if (caps.hasGPU && stake >= tiers.gpu) return StakeTier.Gpu;
         return stake >= tiers.basic ? StakeTier.Basic : StakeTier.None;
     }

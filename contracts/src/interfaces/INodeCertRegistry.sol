@@ -42,6 +42,7 @@ interface INodeCertRegistry {
     error NoHeartbeatMissed(bytes32 node, uint256 lastHeartbeat);
     error ExposureTooHigh(bytes32 node, uint256 exposureWei, uint256 stakeWei);
     error AttesterNotTrusted(address attester);
+    error AttestationSuperseded(uint64 issuedAt, uint64 attestedAt);
     error QuoteExpired(uint64 expiresAt);
     error TeeNeedsQuote(bytes32 node);
     error TeeVerifierMissing();
@@ -80,7 +81,8 @@ interface INodeCertRegistry {
     /// @return missed how many heartbeats in a row
     function reportMissedHeartbeats(bytes32 nodePubkey) external returns (uint256 missed);
 
-    /// Replaces what a node says about itself by what a trusted attester has signed (Attestation: EIP-712). Operator only.
+    /// Replaces what a node says about itself by what a trusted attester has signed (Attestation: EIP-712), newer than what stands. Operator
+    /// only.
     /// @param hwHash      hash of the full hardware report, which stays off chain
     /// @param attestation `abi.encode(caps, issuedAt, expiresAt, signature)`
     function verifyHardware(bytes32 nodePubkey, bytes32 hwHash, bytes calldata attestation) external;
@@ -127,7 +129,7 @@ interface INodeCertRegistry {
     /// Operator and activity in one read; (0, false) where the node is not registered.
     function operatorOf(bytes32 nodePubkey) external view returns (address operator, bool active);
 
-    /// The tier that a node's stake reaches with what it can do.
+    /// The tier that a node's stake reaches with what it can do. The TEE tier needs a quote that has not expired.
     function tierOf(bytes32 nodePubkey) external view returns (StakeTier);
 
     /// The stake that a role with these capabilities needs.

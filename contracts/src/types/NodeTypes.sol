@@ -51,6 +51,7 @@ struct NodeCert {
     bytes32 hwHash;
     bytes32 teeMeasurement;
     uint64 teeExpiresAt;
+    uint64 attestedAt;
     string region;
 }
 
