@@ -1,10 +1,24 @@
-import { commitmentOf, type JobId, type NodeId, type Root } from '@muster/protocol';
+/** Commit and reveal: who may when, and with which stake. What follows is in finalize.test.ts and settle.test.ts. */
+import { type Address, assignmentLeaf, commitmentOf, holderOf, type JobId, type NodeId, type Root } from '@muster/protocol';
 import * as fc from 'fast-check';
-import { createPublicClient, encodeAbiParameters, keccak256, parseAbiParameters } from 'viem';
+import { createPublicClient } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ask } from '../../packages/adapters/src/evm/contracts/connection.ts';
 import { proofOfComputeAbi } from '../../packages/adapters/src/evm/generated/index.ts';
-import { JobDriver, minStakeWei, nodeOf, refusal, register, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
+import {
+  assignmentTree,
+  ether,
+  execute,
+  JobDriver,
+  minStakeWei,
+  nodeOf,
+  refusal,
+  register,
+  rootOf,
+  startTestChain,
+  type TestChain,
+  zeroRoot,
+} from './harness.ts';
 
 let chain: TestChain;
 beforeAll(async () => {
@@ -20,6 +34,8 @@ const right = rootOf('right');
 const wrong = rootOf('wrong');
 const place = { task: 0, slot: 0 };
 const read = () => ({ address: chain.info.contracts.proofOfCompute, abi: proofOfComputeAbi });
+const digests = { lossDigest: zeroRoot, gradientDigest: zeroRoot, weightsDigest: zeroRoot };
+const bareProof = { step: 1, timestamp: 1, signature: `0x${'00'.repeat(64)}`, ...digests } as const;
 
 /** A round in which every slot of task 0 has committed and revealed the root given for it. */
 async function revealed(driver: JobDriver, roots: readonly Root[], round = 0): Promise<void> {
@@ -29,137 +45,14 @@ async function revealed(driver: JobDriver, roots: readonly Root[], round = 0): P
   }
 }
 
-test('a round tells its story in events, in order and whole', async () => {
-  const driver = await newJob();
-  const from = (await chain.reader.head()).block + 1;
-  await revealed(driver, [right, right, wrong]);
-  await driver.convict(0, 0, 2, right);
-  await driver.finalize(0, [[0, right]]);
-  const events = await chain.reader.events(from);
-  expect(events.map((event) => event.event)).toEqual([
-    'NodesClosed',
-    'RoundAssigned',
-    'Committed',
-    'Committed',
-    'Committed',
-    'CommitsClosed',
-    'Revealed',
-    'Revealed',
-    'Revealed',
-    'Convicted',
-    'NodeSlashed',
-    'RewardCredited',
-    'RewardCredited',
-    'TaskFinalized',
-    'RoundFinalized',
-  ]);
-  const slotId = { job: driver.job, round: 0, task: 0 };
-  const cheat = driver.seat(0, 2);
-  const salt = driver.saltOf(0, 0, 2);
-  const commitment = commitmentOf(driver.job, 0, 0, 2, cheat.node, salt, wrong);
-  expect(events[4]).toMatchObject({ ...slotId, slot: 2, node: cheat.node, commitment });
-  expect(events[5]).toMatchObject({ ...slotId, commits: 3 });
-  expect(events[8]).toMatchObject({
-    ...slotId,
-    slot: 2,
-    node: cheat.node,
-    salt,
-    resultRoot: wrong,
-    resultCid: rootOf('cid'),
-    proof: {
-      step: 7,
-      lossDigest: rootOf('loss'),
-      gradientDigest: rootOf('gradient'),
-      weightsDigest: rootOf('weights'),
-      timestamp: 1_700_000_000_123,
-      signature: `0x${'5a'.repeat(64)}`,
-    },
-  });
-  expect(events[9]).toMatchObject({
-    ...slotId,
-    slot: 2,
-    node: cheat.node,
-    revealedRoot: wrong,
-    correctRoot: right,
-    verdictCid: rootOf('verdict'),
-  });
-  const provenCheating = `0x${Buffer.from('proven cheating').toString('hex').padEnd(64, '0')}`;
-  expect(events[10]).toMatchObject({ node: cheat.node, amountWei: minStakeWei, deactivated: true, reason: provenCheating });
-  const { node, operator } = driver.seat(0, 0);
-  expect(events[11]).toMatchObject({ ...slotId, slot: 0, node, operator: operator.account, amountWei: 1000n });
-  expect(events[13]).toMatchObject({ ...slotId, resultRoot: right, paid: 2 });
-  expect(events[14]).toMatchObject({ job: driver.job, round: 0, checkpointCid: rootOf('checkpoint 0') });
-  expect(await chain.reader.node(cheat.node)).toMatchObject({ active: false, stakeWei: 0n });
-  expect(await chain.reader.job(driver.job)).toMatchObject({ nextRound: 1, paidWei: 2000n });
-});
-
-test('a commitment needs its round, slot, operator, an active node and a place in the assignment', async () => {
-  const driver = await newJob();
-  const { job } = driver;
-  const seat = driver.seat(0, 0);
-  const unknown = {
-    call: 'commit',
-    job: rootOf('none') as string as JobId,
-    round: 0,
-    ...place,
-    node: seat.node,
-    commitment: right,
-    proof: [],
-  } as const;
-  expect(await refusal(seat.operator.send(unknown))).toMatchObject({ error: 'JobUnknown' });
-  expect(await refusal(driver.commit(0, 0, 0, right))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
-  await driver.open(0);
-  expect(await refusal(driver.commit(1, 0, 0, right))).toEqual({ error: 'RoundOutOfOrder', job, round: 1n, nextRound: 0n });
-  expect(await refusal(driver.commit(0, 0, 3, right, seat))).toEqual({ error: 'SlotOutOfRange', task: 0, slot: 3 });
-  expect(await refusal(driver.commit(0, 1, 0, right, seat))).toEqual({ error: 'SlotOutOfRange', task: 1, slot: 0 });
-  const empty = { ...unknown, job, commitment: zeroRoot };
-  expect(await refusal(seat.operator.send(empty))).toEqual({ error: 'CommitmentMissing', ...place });
-  const thief = await chain.actor(10);
-  const stolen = driver.commit(0, 0, 0, right, { node: seat.node, operator: thief });
-  expect(await refusal(stolen)).toEqual({ error: 'NotOperator', node: seat.node, caller: thief.account });
-  const outsider = nodeOf(`outsider ${job}`);
-  await register(thief, outsider);
-  const outside = driver.commit(0, 0, 0, right, { node: outsider, operator: thief });
-  expect(await refusal(outside)).toEqual({ error: 'NodeNotInSlot', node: outsider, ...place });
-  const elsewhere = driver.commit(0, 0, 0, right, driver.seat(0, 1));
-  expect(await refusal(elsewhere)).toEqual({ error: 'NodeNotInSlot', node: driver.seat(0, 1).node, ...place });
-  await driver.commit(0, 0, 0, right);
-  expect(await refusal(driver.commit(0, 0, 0, wrong))).toEqual({ error: 'AlreadyCommitted', ...place });
-});
-
-test('a node that lost its stake commits and reveals no more', async () => {
-  const driver = await newJob({ tasks: 2, redundancy: 1, budgetWei: 4000n });
-  await revealed(driver, [wrong]);
-  const cheat = driver.seat(0, 0);
-  await driver.coordinator.send({ call: 'reassign', job: driver.job, round: 0, task: 1, slot: 0, node: cheat.node });
-  await driver.commit(0, 1, 0, right, cheat);
-  await driver.convict(0, 0, 0, right);
-  expect(await refusal(driver.reveal(0, 1, 0, right, cheat))).toEqual({ error: 'NodeNotActive', node: cheat.node });
-  await driver.finalize(0, []);
-  await driver.open(1);
-  expect(await refusal(driver.commit(1, 0, 0, right))).toEqual({ error: 'NodeNotActive', node: cheat.node });
-});
-
-test('commits close by themselves when the last slot commits, or after the deadline by the coordinator', async () => {
-  const driver = await newJob();
-  const { job, owner } = driver;
-  expect(await refusal(driver.closeCommits(0, 0))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
-  const deadline = (await chain.reader.head()).time + 1000;
-  await driver.open(0, deadline);
-  await driver.commit(0, 0, 0, right);
-  expect(await refusal(driver.closeCommits(0, 0))).toMatchObject({ error: 'DeadlineNotReached', commitDeadline: BigInt(deadline) });
-  expect(await refusal(driver.reveal(0, 0, 0, right))).toEqual({ error: 'CommitsStillOpen', task: 0 });
-  await chain.elapse(1000);
-  const byOwner = owner.send({ call: 'closeCommits', job, round: 0, task: 0 });
-  expect(await refusal(byOwner)).toEqual({ error: 'NotCoordinator', job, caller: owner.account });
-  expect(await refusal(driver.closeCommits(0, 1))).toEqual({ error: 'SlotOutOfRange', task: 1, slot: 0 });
-  expect((await driver.closeCommits(0, 0)).events).toMatchObject([{ event: 'CommitsClosed', job, round: 0, task: 0, commits: 1 }]);
-  expect(await refusal(driver.closeCommits(0, 0))).toEqual({ error: 'CommitsAreClosed', task: 0 });
-  expect(await refusal(driver.commit(0, 0, 1, right))).toEqual({ error: 'CommitsAreClosed', task: 0 });
-  const late = { call: 'reassign', job, round: 0, task: 0, slot: 1, node: driver.seat(0, 2).node } as const;
-  expect(await refusal(driver.coordinator.send(late))).toEqual({ error: 'SlotTaken', task: 0, slot: 1 });
-  await driver.reveal(0, 0, 0, right);
-});
+/** A round whose one slot the assignment gives to `node` under `account`, whoever operates it. */
+async function openFor(driver: JobDriver, round: number, node: NodeId, account: Address): Promise<void> {
+  await driver.closeNodes(round);
+  await chain.mine();
+  const { root } = assignmentTree([assignmentLeaf(driver.job, round, 0, 0, holderOf(node, account))]);
+  const assignment = { assignmentRoot: root, assignmentCid: zeroRoot, commitDeadline: 0 };
+  await driver.coordinator.send({ call: 'assign', job: driver.job, round, ...assignment });
+}
 
 test('a reveal opens exactly what was committed, once, with a proof bound to job and node', async () => {
   const driver = await newJob();
@@ -171,10 +64,11 @@ test('a reveal opens exactly what was committed, once, with a proof bound to job
   expect(await refusal(driver.reveal(0, 0, 2, zeroRoot))).toEqual({ error: 'ResultRootMissing' });
   const { node, operator } = driver.seat(0, 0);
   const salt = driver.saltOf(0, 0, 0);
-  const digests = { lossDigest: zeroRoot, gradientDigest: zeroRoot, weightsDigest: zeroRoot };
-  const proof = { step: 1, timestamp: 1, signature: '0x1234', ...digests } as const;
+  const proof = { ...bareProof, signature: '0x1234' } as const;
   const short = { call: 'reveal', job, round: 0, ...place, node, salt, resultRoot: right, resultCid: zeroRoot, proof } as const;
   expect(await refusal(operator.send(short))).toEqual({ error: 'SignatureLengthInvalid', length: 2n });
+  expect(await refusal(driver.reveal(1, 0, 0, right))).toEqual({ error: 'RoundNotAssigned', job, round: 1n });
+  expect(await refusal(driver.reveal(0, 0, 3, right, driver.seat(0, 0)))).toEqual({ error: 'NotCommitted', task: 0, slot: 3 });
   await driver.reveal(0, 0, 0, right);
   expect(await refusal(driver.reveal(0, 0, 0, right))).toEqual({ error: 'AlreadyRevealed', ...place });
 
@@ -184,77 +78,43 @@ test('a reveal opens exactly what was committed, once, with a proof bound to job
   const client = createPublicClient({ transport: chain.transport });
   const call = ask('reveal', () => client.simulateContract({ ...read(), functionName: 'reveal', args, account: seat.operator.account }));
   expect(await refusal(call)).toEqual({ error: 'ProofNotBound', jobId: job, nodePubkey: node });
+  const otherJob = rootOf('other job');
+  const moved = [...args.slice(0, 8), { ...foreign, jobId: otherJob, nodePubkey: seat.node }] as unknown as typeof args;
+  const again = ask('reveal', () =>
+    client.simulateContract({ ...read(), functionName: 'reveal', args: moved, account: seat.operator.account }),
+  );
+  expect(await refusal(again)).toEqual({ error: 'ProofNotBound', jobId: otherJob, nodePubkey: seat.node });
 });
 
-test('a copied commitment opens for nobody but the node it was made for', async () => {
-  const driver = await newJob();
-  await driver.open(0);
-  const { job } = driver;
-  const [victim, copycat] = [driver.seat(0, 0), driver.seat(0, 1)];
-  const { events } = await driver.commit(0, 0, 0, right);
-  const [committed] = events;
-  if (committed?.event !== 'Committed') throw new Error('no Committed');
-  // The copycat holds slot 1, commits the victim's digest there, and waits for the victim to reveal.
-  const outsider = nodeOf(`third ${job}`);
-  await register(copycat.operator, outsider);
-  for (const slot of [1, 2]) {
-    const node = slot === 1 ? copycat.node : outsider;
-    await driver.coordinator.send({ call: 'reassign', job, round: 0, task: 0, slot, node });
-    await copycat.operator.send({ call: 'commit', job, round: 0, task: 0, slot, node, commitment: committed.commitment, proof: [] });
-  }
-  await driver.reveal(0, 0, 0, right);
-  const digests = { lossDigest: zeroRoot, gradientDigest: zeroRoot, weightsDigest: zeroRoot };
-  const proof = { step: 1, timestamp: 1, signature: `0x${'00'.repeat(64)}`, ...digests } as const;
-  for (const [slot, node] of [copycat.node, outsider].entries()) {
-    const salt = driver.saltOf(0, 0, 0);
-    const reveal = {
-      call: 'reveal',
-      job,
-      round: 0,
-      task: 0,
-      slot: slot + 1,
-      node,
-      salt,
-      resultRoot: right,
-      resultCid: zeroRoot,
-      proof,
-    } as const;
-    expect(await refusal(copycat.operator.send(reveal))).toMatchObject({ error: 'CommitmentMismatch' });
-    // Nor as the node it was made for, which the copycat does not operate.
-    const asVictim = { ...reveal, node: victim.node };
-    const expected = { error: 'NotOperator', node: victim.node, caller: copycat.operator.account };
-    if (copycat.operator.account !== victim.operator.account) expect(await refusal(copycat.operator.send(asVictim))).toEqual(expected);
-  }
-});
-
-test('a commitment opens for no other place, salt, node or root', async () => {
+test('a commitment opens for no other place, salt, node, account or root', async () => {
   const driver = await newJob({ redundancy: 1 });
   await driver.open(0);
   const { job } = driver;
-  const { node, operator } = driver.seat(0, 0);
+  const seat = driver.seat(0, 0);
+  const { node, operator } = seat;
   const salt = driver.saltOf(0, 0, 0);
-  const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => `0x${Buffer.from(bytes).toString('hex')}` as Root);
-  const digests = { lossDigest: zeroRoot, gradientDigest: zeroRoot, weightsDigest: zeroRoot };
-  const proof = { step: 1, timestamp: 1, signature: `0x${'00'.repeat(64)}`, ...digests } as const;
+  const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((value) => `0x${Buffer.from(value).toString('hex')}` as Root);
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom('job', 'round', 'task', 'slot', 'node', 'salt', 'root'),
+      fc.constantFrom('job', 'round', 'task', 'slot', 'node', 'account', 'salt', 'root'),
       bytes32,
       fc.nat(1000),
       async (part, other, number) => {
+        const account = part === 'account' ? (`0x${other.slice(26)}` as Address) : operator.account;
         const commitment = commitmentOf(
           part === 'job' ? (other as string as JobId) : job,
           part === 'round' ? number + 1 : 0,
           part === 'task' ? number + 1 : 0,
           part === 'slot' ? number + 1 : 0,
-          part === 'node' ? (other as string as NodeId) : node,
+          holderOf(part === 'node' ? (other as string as NodeId) : node, account),
           part === 'salt' ? other : salt,
           part === 'root' ? other : right,
         );
         await chain.reverting(async () => {
           await operator.send({ call: 'commit', job, round: 0, ...place, node, commitment, proof: [] });
-          const reveal = { call: 'reveal', job, round: 0, ...place, node, salt, resultRoot: right, resultCid: zeroRoot, proof } as const;
-          expect(await refusal(operator.send(reveal))).toMatchObject({ error: 'CommitmentMismatch', expected: commitment });
+          const opening = { node, salt, resultRoot: right, resultCid: zeroRoot, proof: bareProof };
+          const reveal = { call: 'reveal', job, round: 0, ...place, ...opening } as const;
+          expect(await refusal(operator.send(reveal))).toEqual({ error: 'CommitmentMismatch', job, round: 0n, ...place });
         });
       },
     ),
@@ -271,169 +131,164 @@ test('work in a paused job may still be committed and revealed, and its cheats c
   await driver.convict(0, 0, 0, right);
 });
 
-test('evidence convicts only what was revealed, and only if it is wrong', async () => {
+test('the doors of the job manager are closed to everybody else', async () => {
+  const driver = await newJob();
+  const to = chain.info.contracts.proofOfCompute;
+  const caller = (await chain.actor(0)).account;
+  const openRound = { to, abi: proofOfComputeAbi, functionName: 'openRound', args: [driver.job, 0n, right, 1, 1, 0n, 0n] } as const;
+  expect(await refusal(execute(chain, 0, openRound))).toMatchObject({ error: 'NotJobManager' });
+  const reassign = { to, abi: proofOfComputeAbi, functionName: 'reassignSlot', args: [driver.job, 0n, 0, 0, caller] } as const;
+  expect(await refusal(execute(chain, 0, reassign))).toMatchObject({ error: 'NotJobManager' });
+});
+
+test('a commitment needs its round, slot, operator and a place in the assignment', async () => {
   const driver = await newJob();
   const { job } = driver;
+  const seat = driver.seat(0, 0);
+  const none = rootOf('none') as string as JobId;
+  const bare = { call: 'commit', job, round: 0, ...place, node: seat.node, commitment: right, proof: [] } as const;
+  expect(await refusal(seat.operator.send({ ...bare, job: none }))).toEqual({ error: 'RoundNotAssigned', job: none, round: 0n });
+  expect(await refusal(driver.commit(0, 0, 0, right))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
   await driver.open(0);
-  for (const [slot, root] of [right, wrong, wrong].entries()) await driver.commit(0, 0, slot, root);
-  expect(await refusal(driver.convict(0, 0, 1, right))).toEqual({ error: 'NotRevealed', task: 0, slot: 1 });
-  for (const [slot, root] of [right, wrong, wrong].entries()) await driver.reveal(0, 0, slot, root);
-  expect(await refusal(driver.convict(0, 0, 0, right))).toEqual({ error: 'ResultIsCorrect', resultRoot: right });
-
-  const { coordinator, owner } = driver;
-  const evidence = await driver.verdict(0, 0, right);
-  const { node } = driver.seat(0, 1);
-  const charge = { call: 'convict', job, round: 0, task: 0, slot: 1, node, verdictCid: rootOf('verdict'), evidence } as const;
-  const mistaken = { ...charge, node: driver.seat(0, 0).node };
-  expect(await refusal(coordinator.send(mistaken))).toEqual({ error: 'NodeNotInSlot', node: mistaken.node, task: 0, slot: 1 });
-  const renamed = { ...charge, verdictCid: rootOf('other') };
-  expect(await refusal(coordinator.send(renamed))).toEqual({
-    error: 'VerdictCidMismatch',
-    verdictCid: rootOf('other'),
-    evidenceCid: rootOf('verdict'),
-  });
-  const forged = { ...charge, evidence: await driver.verdict(0, 0, right, owner) };
-  const signers = { signer: owner.account, validator: driver.validator.account };
-  expect(await refusal(coordinator.send(forged))).toEqual({ error: 'VerdictSignerWrong', ...signers });
-  const elsewhere = { ...charge, evidence: await driver.verdict(1, 0, right) };
-  expect(await refusal(coordinator.send(elsewhere))).toMatchObject({ error: 'VerdictSignerWrong' });
-  const nothing = { ...charge, evidence: await driver.verdict(0, 0, zeroRoot) };
-  expect(await refusal(coordinator.send(nothing))).toEqual({ error: 'VerdictEmpty' });
-  expect(await refusal(coordinator.send({ ...charge, evidence: '0x1234' }))).toMatchObject({ error: 'Unknown' });
-
-  // Anyone may bring it.
-  const anyone = await chain.actor(10);
-  expect((await anyone.send(charge)).events).toMatchObject([{ event: 'Convicted' }, { event: 'NodeSlashed' }]);
-  expect(await refusal(anyone.send(charge))).toEqual({ error: 'AlreadyConvicted', task: 0, slot: 1 });
-  const opposite = driver.convict(0, 0, 0, wrong);
-  expect(await refusal(opposite)).toEqual({ error: 'VerdictConflict', earlierRoot: right, laterRoot: wrong });
+  expect(await refusal(driver.commit(1, 0, 0, right))).toEqual({ error: 'RoundNotAssigned', job, round: 1n });
+  expect(await refusal(driver.commit(0, 0, 3, right, seat))).toEqual({ error: 'SlotOutOfRange', task: 0, slot: 3 });
+  expect(await refusal(driver.commit(0, 1, 0, right, seat))).toEqual({ error: 'SlotOutOfRange', task: 1, slot: 0 });
+  const empty = { ...bare, commitment: zeroRoot };
+  expect(await refusal(seat.operator.send(empty))).toEqual({ error: 'CommitmentMissing', ...place });
+  const outside = { error: 'NodeNotInSlot', node: seat.node, ...place };
+  expect(await refusal(seat.operator.send(bare))).toEqual(outside);
+  const thief = await chain.actor(10);
+  expect(await refusal(driver.commit(0, 0, 0, right, { node: seat.node, operator: thief }))).toEqual(outside);
+  const neighbour = driver.seat(0, 1);
+  expect(await refusal(driver.commit(0, 0, 0, right, neighbour))).toEqual({ ...outside, node: neighbour.node });
+  await driver.commit(0, 0, 0, right);
+  expect(await refusal(driver.commit(0, 0, 0, wrong))).toEqual({ error: 'AlreadyCommitted', ...place });
+  await driver.commit(0, 0, 1, right);
+  await driver.commit(0, 0, 2, right);
+  await driver.reveal(0, 0, 0, right);
+  expect(await refusal(driver.commit(0, 0, 0, wrong))).toEqual({ error: 'AlreadyCommitted', ...place });
 });
 
-test('a slot is convicted also after it was paid', async () => {
-  const driver = await newJob({ redundancy: 1 });
-  await revealed(driver, [wrong]);
-  await driver.finalize(0, [[0, wrong]]);
-  await driver.convict(0, 0, 0, right);
-  expect(await chain.reader.node(driver.seat(0, 0).node)).toMatchObject({ active: false, stakeWei: 0n });
-});
-
-test('only the coordinator finalizes, the next round only, with known tasks ascending', async () => {
-  const driver = await newJob({ tasks: 2 });
+test('commits close by themselves when the last slot commits, or after the deadline by anyone', async () => {
+  const driver = await newJob();
   const { job, owner } = driver;
-  expect(await refusal(driver.finalize(0, []))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
-  await revealed(driver, [right, right, right]);
-  const byOwner = owner.send({ call: 'finalize', job, round: 0, checkpointCid: zeroRoot, accepted: [] });
-  expect(await refusal(byOwner)).toEqual({ error: 'NotCoordinator', job, caller: owner.account });
-  expect(await refusal(driver.finalize(1, []))).toEqual({ error: 'RoundOutOfOrder', job, round: 1n, nextRound: 0n });
-  expect(
-    await refusal(
-      driver.finalize(0, [
-        [0, right],
-        [0, right],
-      ]),
-    ),
-  ).toEqual({ error: 'TasksNotAscending', task: 0 });
-  expect(await refusal(driver.finalize(0, [[2, right]]))).toEqual({ error: 'SlotOutOfRange', task: 2, slot: 0 });
-  expect(await refusal(driver.finalize(0, [[0, zeroRoot]]))).toEqual({ error: 'ResultRootMissing' });
-  await driver.finalize(0, [[0, right]]);
-  expect(await refusal(driver.finalize(0, [[0, right]]))).toEqual({ error: 'RoundOutOfOrder', job, round: 0n, nextRound: 1n });
-  expect(await refusal(driver.reveal(0, 0, 0, right))).toEqual({ error: 'RoundOutOfOrder', job, round: 0n, nextRound: 1n });
+  expect(await refusal(driver.closeCommits(0, 0))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
+  const deadline = (await chain.reader.head()).time + 1000;
+  await driver.open(0, deadline);
+  await driver.commit(0, 0, 0, right);
+  const substitute = { node: nodeOf(`substitute ${job}`), operator: driver.seat(0, 1).operator };
+  await register(substitute.operator, substitute.node);
+  await driver.coordinator.send({ call: 'reassign', job, round: 0, task: 0, slot: 1, node: substitute.node });
+  expect(await refusal(driver.closeCommits(0, 0))).toMatchObject({ error: 'DeadlineNotReached', commitDeadline: BigInt(deadline) });
+  expect(await refusal(driver.reveal(0, 0, 0, right))).toEqual({ error: 'CommitsStillOpen', task: 0 });
+  await chain.elapse(1000);
+  expect(await refusal(driver.closeCommits(0, 1))).toEqual({ error: 'SlotOutOfRange', task: 1, slot: 0 });
+  const { events } = await owner.send({ call: 'closeCommits', job, round: 0, task: 0 });
+  expect(events).toMatchObject([{ event: 'CommitsClosed', job, round: 0, task: 0, commits: 1 }]);
+  expect(await refusal(driver.closeCommits(0, 0))).toEqual({ error: 'CommitsAreClosed', task: 0 });
+  for (const seat of [substitute, driver.seat(0, 1)]) {
+    expect(await refusal(driver.commit(0, 0, 1, right, seat))).toEqual({ error: 'CommitsAreClosed', task: 0 });
+  }
+  for (const slot of [0, 1, 2]) {
+    const late = { call: 'reassign', job, round: 0, task: 0, slot, node: driver.seat(0, 2).node } as const;
+    expect(await refusal(driver.coordinator.send(late))).toEqual({ error: 'SlotTaken', task: 0, slot });
+  }
+  await driver.reveal(0, 0, 0, right);
 });
 
-test('a root is accepted by more than half of the slots, not by half of them', async () => {
-  const even = await newJob({ redundancy: 2 });
-  await revealed(even, [right, wrong]);
-  expect(await refusal(even.finalize(0, [[0, right]]))).toEqual({
-    error: 'NoMajority',
-    task: 0,
-    resultRoot: right,
-    count: 1,
-    redundancy: 2,
-  });
-  const odd = await newJob();
-  await revealed(odd, [right, right, wrong]);
-  expect(await refusal(odd.finalize(0, [[0, wrong]]))).toMatchObject({ error: 'NoMajority', count: 1 });
-  await odd.finalize(0, [[0, right]]);
-});
-
-test('a verdict beats the majority, pays the minority, and nothing else can be accepted after it', async () => {
-  const driver = await newJob();
-  await revealed(driver, [right, wrong, wrong]);
-  await driver.convict(0, 0, 1, right);
-  expect(await refusal(driver.finalize(0, [[0, wrong]]))).toEqual({ error: 'VerdictForOtherRoot', resultRoot: wrong, verdictRoot: right });
-  const { events } = await driver.finalize(0, [[0, right]]);
-  const { node } = driver.seat(0, 0);
-  expect(events).toMatchObject([
-    { event: 'RewardCredited', slot: 0, node },
-    { event: 'TaskFinalized', paid: 1 },
-    { event: 'RoundFinalized' },
-  ]);
-});
-
-test('without a majority, evidence in the finalization names the root, even one that nobody revealed', async () => {
-  const driver = await newJob({ redundancy: 2 });
-  await revealed(driver, [right, wrong]);
-  const other = await driver.verdict(0, 0, wrong);
-  expect(await refusal(driver.finalize(0, [[0, right, other]]))).toEqual({
-    error: 'VerdictForOtherRoot',
-    resultRoot: right,
-    verdictRoot: wrong,
-  });
-  await chain.reverting(async () => {
-    const third = rootOf('third');
-    const { events } = await driver.finalize(0, [[0, third, await driver.verdict(0, 0, third)]]);
-    expect(events).toMatchObject([{ event: 'TaskFinalized', resultRoot: third, paid: 0 }, { event: 'RoundFinalized' }]);
-  });
-  const { events } = await driver.finalize(0, [[0, right, await driver.verdict(0, 0, right)]]);
-  expect(events[1]).toMatchObject({ event: 'TaskFinalized', paid: 1 });
-  // The verdict stands, so the other side can be convicted afterwards.
-  await driver.convict(0, 0, 1, right);
-});
-
-test('a paid slot has a receipt, an unpaid one has none', async () => {
-  const driver = await newJob();
-  await revealed(driver, [right, right, wrong]);
-  await driver.finalize(0, [[0, right]]);
-  const client = createPublicClient({ transport: chain.transport });
-  const receipt = (slot: number) =>
-    ask('receipt', () => client.readContract({ ...read(), functionName: 'receiptOf', args: [driver.job, 0n, 0, slot] }));
-  const { node, operator } = driver.seat(0, 1);
-  const digests = { lossDigest: rootOf('loss'), gradientDigest: rootOf('gradient'), weightsDigest: rootOf('weights') };
-  const proof = {
-    jobId: driver.job,
-    step: 7n,
-    ...digests,
-    timestamp: 1_700_000_000_123n,
-    nodePubkey: node,
-    signature: `0x${'5a'.repeat(64)}`,
-  } as const;
-  const fields = 'bytes32 jobId, uint256 step, bytes32 lossDigest, bytes32 gradientDigest, bytes32 weightsDigest, uint64 timestamp';
-  const encoded = encodeAbiParameters(parseAbiParameters(`(${fields}, bytes32 nodePubkey, bytes signature) proof`), [proof]);
-  const proofHash = keccak256(encoded);
-  const found = await receipt(1);
-  expect(found).toMatchObject({ jobId: driver.job, round: 0n, task: 0, slot: 1, node, resultRoot: right, proofHash, reward: 1000n });
-  expect(found.operator.toLowerCase()).toBe(operator.account);
-  expect(await refusal(receipt(2))).toEqual({ error: 'NotRewarded', task: 0, slot: 2 });
-});
-
-test('a slot can be read at every stage, with its times', async () => {
-  const driver = await newJob();
-  const client = createPublicClient({ transport: chain.transport });
-  const slot = (index: number) => client.readContract({ ...read(), functionName: 'slotOf', args: [driver.job, 0n, 0, index] });
-  const task = () => client.readContract({ ...read(), functionName: 'taskOf', args: [driver.job, 0n, 0] });
-  const [empty, committed, wasRevealed, rewarded, convicted] = [0, 1, 2, 3, 4];
+test('commits that are all there are closed already', async () => {
+  const driver = await newJob({ redundancy: 1 });
   await driver.open(0);
-  expect(await slot(0)).toMatchObject({ status: empty, node: zeroRoot, committedAt: 0n });
-  for (const index of [0, 1, 2]) await driver.commit(0, 0, index, index === 2 ? wrong : right);
-  expect(await slot(0)).toMatchObject({ status: committed, node: driver.seat(0, 0).node, resultRoot: zeroRoot, revealedAt: 0n });
-  expect(await task()).toEqual([3, true, zeroRoot]);
-  for (const index of [0, 1, 2]) await driver.reveal(0, 0, index, index === 2 ? wrong : right);
-  expect(await slot(2)).toMatchObject({ status: wasRevealed, resultRoot: wrong, rewardedAt: 0n });
-  await driver.convict(0, 0, 2, right);
+  await driver.commit(0, 0, 0, right);
+  expect(await refusal(driver.closeCommits(0, 0))).toEqual({ error: 'CommitsAreClosed', task: 0 });
+});
+
+test('a slot that was given to another node is that node’s, under its operator, and can be given on', async () => {
+  const driver = await newJob();
+  const { job, coordinator } = driver;
+  await driver.open(0);
+  const operator = await chain.actor(10);
+  const [first, second] = [0, 1].map((index) => ({ node: nodeOf(`heir ${index} ${job}`), operator }));
+  if (first === undefined || second === undefined) throw new Error('two heirs');
+  for (const { node } of [first, second]) await register(operator, node);
+  for (const { node } of [first, second]) await coordinator.send({ call: 'reassign', job, round: 0, ...place, node });
+  for (const seat of [driver.seat(0, 0), first, { ...second, operator: driver.seat(0, 0).operator }]) {
+    expect(await refusal(driver.commit(0, 0, 0, right, seat))).toEqual({ error: 'NodeNotInSlot', node: seat.node, ...place });
+  }
+  await driver.commit(0, 0, 0, right, second);
+  for (const [task, slot] of [
+    [1, 0],
+    [0, 3],
+  ] as const) {
+    const outside = coordinator.send({ call: 'reassign', job, round: 0, task, slot, node: first.node });
+    expect(await refusal(outside)).toEqual({ error: 'SlotOutOfRange', task, slot });
+  }
+  for (const slot of [1, 2]) await driver.commit(0, 0, slot, right);
+  await driver.reveal(0, 0, 0, right, second);
+});
+
+test('who reveals must operate a registered node whose stake is there', async () => {
+  const driver = await newJob({ redundancy: 1 });
+  const { job } = driver;
+  const operator = await chain.actor(10);
+  const reveals = (node: NodeId, before?: () => Promise<unknown>) =>
+    chain.reverting(async () => {
+      await openFor(driver, 0, node, operator.account);
+      await before?.();
+      const salt = driver.saltOf(0, 0, 0);
+      const commitment = commitmentOf(job, 0, 0, 0, holderOf(node, operator.account), salt, right);
+      await operator.send({ call: 'commit', job, round: 0, ...place, node, commitment, proof: [] });
+      return refusal(driver.reveal(0, 0, 0, right, { node, operator }));
+    });
+  const unknown = nodeOf(`unknown ${job}`);
+  expect(await reveals(unknown)).toEqual({ error: 'NodeNotRegistered', node: unknown });
+  const foreign = driver.seat(0, 0).node;
+  expect(await reveals(foreign)).toEqual({ error: 'NotOperator', node: foreign, caller: operator.account });
+  const gone = nodeOf(`gone ${job}`);
+  const leave = async (): Promise<void> => {
+    await register(operator, gone);
+    await operator.send({ call: 'startUnbonding', node: gone });
+    await chain.elapse(3 * 24 * 3600);
+    await operator.send({ call: 'withdrawStake', node: gone });
+  };
+  expect(await reveals(gone, leave)).toEqual({ error: 'NodeHasLeft', node: gone });
+});
+
+test('a node that lost its stake reveals no more', async () => {
+  const driver = await newJob({ tasks: 2, redundancy: 1, budgetWei: 4000n });
+  await revealed(driver, [wrong]);
+  const cheat = driver.seat(0, 0);
+  await driver.coordinator.send({ call: 'reassign', job: driver.job, round: 0, task: 1, slot: 0, node: cheat.node });
+  await driver.commit(0, 1, 0, right, cheat);
+  await driver.convict(0, 0, 0, right);
+  expect(await refusal(driver.reveal(0, 1, 0, right, cheat))).toEqual({ error: 'NodeDeactivated', node: cheat.node });
+});
+
+test('a node reveals no more than its stake answers for, until it was paid', async () => {
+  const driver = await JobDriver.submit(chain, { rounds: 1, tasks: 2, redundancy: 1, budgetWei: (2n * ether * 6n) / 10n }, 'exposed');
+  const seat = driver.seat(0, 0);
+  await driver.open(0);
+  await driver.coordinator.send({ call: 'reassign', job: driver.job, round: 0, task: 1, slot: 0, node: seat.node });
+  await driver.commit(0, 0, 0, right);
+  await driver.commit(0, 1, 0, right, seat);
+  await driver.reveal(0, 0, 0, right);
+  const exposureWei = (ether * 12n) / 10n;
+  const tooHigh = { error: 'ExposureTooHigh', node: seat.node, exposureWei, stakeWei: minStakeWei };
+  expect(await refusal(driver.reveal(0, 1, 0, right, seat))).toEqual(tooHigh);
   await driver.finalize(0, [[0, right]]);
-  expect(await task()).toEqual([3, true, right]);
-  const paid = await slot(0);
-  expect(paid).toMatchObject({ status: rewarded, resultRoot: right });
-  expect(paid.committedAt < paid.revealedAt && paid.revealedAt < paid.rewardedAt).toBe(true);
-  expect(await slot(2)).toMatchObject({ status: convicted, rewardedAt: 0n });
+  const next = await newJob({ redundancy: 1 });
+  await next.open(0);
+  await next.coordinator.send({ call: 'reassign', job: next.job, round: 0, ...place, node: seat.node });
+  await next.commit(0, 0, 0, right, seat);
+  await next.reveal(0, 0, 0, right, seat);
+});
+
+test('no stake answers for a share of the budget beyond 104 bits', async () => {
+  const owner = (await chain.actor(1)).account;
+  await chain.request('hardhat_setBalance', [owner, `0x${(2n ** 120n).toString(16)}`]);
+  const driver = await JobDriver.submit(chain, { rounds: 1, tasks: 1, redundancy: 1, budgetWei: 2n ** 105n }, 'huge');
+  await driver.open(0);
+  await driver.commit(0, 0, 0, right);
+  const exposureWei = 2n ** 104n - 1n;
+  expect(await refusal(driver.reveal(0, 0, 0, right))).toMatchObject({ error: 'ExposureTooHigh', exposureWei, stakeWei: minStakeWei });
 });

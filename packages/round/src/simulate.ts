@@ -14,7 +14,7 @@ import { dutiesOf, dutyKey } from './duties.ts';
 import { checkInvariants } from './invariants.ts';
 import { initialJobState, nextDeadline, stepJob } from './job.ts';
 import { evenShare } from './reward.ts';
-import { type CallResult, SimulatedChain, type SimulatedChainEntry, simulatedHolder } from './simulated-chain.ts';
+import { type CallResult, commitsClosed, SimulatedChain, type SimulatedChainEntry, simulatedHolder, waits } from './simulated-chain.ts';
 import {
   anything,
   noFaults,
@@ -92,7 +92,14 @@ class Simulation {
     this.#budgetWei = options.budgetWei ?? 1_000_003n;
     const nodes = Array.from({ length: options.nodes }, (_, index) => simulatedNode(index));
     this.#trainers = nodes.map((node, index) => this.#trainer(node, index));
-    this.#chain = new SimulatedChain(job, this.#spec, nodes, this.#budgetWei, 1000n, anything(options.seed));
+    this.#chain = new SimulatedChain({
+      job,
+      spec: this.#spec,
+      nodes,
+      budgetWei: this.#budgetWei,
+      stakeWei: 1000n,
+      verdictSecret: anything(options.seed),
+    });
     this.#state = initialJobState(job, this.#spec);
   }
 
@@ -154,6 +161,7 @@ class Simulation {
       liars: this.#trainers.filter(({ liar }) => liar).map(({ node }) => node),
       seenLies: [...this.#seenLies],
       refundWei: this.#chain.ownerCreditWei,
+      reserveWei: this.#chain.reserveWei,
       rewardWei: evenShare({ budgetWei: this.#budgetWei, rounds, tasks, redundancy }),
       violations: this.#violations,
     };
@@ -378,9 +386,11 @@ class Simulation {
       const state = this.#chain.task(round, task);
       if (state === null) return;
       for (let slot = 0; slot < this.#spec.redundancy; slot++) {
-        const entry = state.slots[slot] ?? null;
-        if (entry === null && !state.closed && state.holders[slot] === trainer.node) this.#commit(trainer, round, task, slot);
-        else if (entry?.node === trainer.node && entry.status === 'committed' && state.closed) this.#reveal(trainer, round, task, slot);
+        const entry = state.slots[slot];
+        if (entry === undefined) continue;
+        if (waits(entry) && state.holders[slot] === trainer.node) this.#commit(trainer, round, task, slot);
+        else if (entry.node === trainer.node && entry.status === 'committed' && commitsClosed(state))
+          this.#reveal(trainer, round, task, slot);
         if (!this.#up(trainer)) return;
       }
     }
@@ -475,7 +485,7 @@ class Simulation {
     if (chain.totalWei() !== chain.initialWei) broken.push(`there are ${chain.totalWei()} wei, there were ${chain.initialWei}`);
     const over = chain.status === 'completed' || chain.status === 'cancelled';
     const paidWei = reward * BigInt(chain.paid.length);
-    if (over && paidWei + chain.ownerCreditWei !== this.#budgetWei) broken.push('rewards and refund are not the budget');
+    if (over && paidWei + chain.ownerCreditWei + chain.reserveWei !== this.#budgetWei) broken.push('rewards and refund are not the budget');
     for (const { round, task, slot, node } of chain.paid) {
       const accepted = chain.finalized[round]?.accepted.find((entry) => entry.task === task)?.resultRoot;
       const revealed = chain.log.some(

@@ -76,6 +76,8 @@ export interface SimulationResult {
   /** Slots whose wrong root was seen while their task was still open: `round/task/slot/node`. */
   readonly seenLies: readonly string[];
   readonly refundWei: bigint;
+  /** Kept of a cancelled job's budget, for finished work of its open round. */
+  readonly reserveWei: bigint;
   readonly rewardWei: bigint;
   /** Sentences about everything that was broken; empty when nothing was. */
   readonly violations: readonly string[];

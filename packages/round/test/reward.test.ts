@@ -23,6 +23,8 @@ const job = (change: Partial<PaidJob> = {}): PaidJob => ({
   ...change,
 });
 
+const policyOf = (change: Partial<RewardTerms>) => ({ ...plainPolicy(4), reward: terms(change) });
+
 /** A job and, for each of its rounds, how the coordinator scores the tasks, how accurate the model got and what a sponsor gave. */
 interface History {
   readonly job: PaidJob;
@@ -148,10 +150,9 @@ describe('a reward', () => {
 
 describe('a contribution', () => {
   it('is the steps where steps are paid, one where all tasks count the same, and the records where not', () => {
-    const policy = (change: Partial<RewardTerms>) => ({ ...plainPolicy(4), reward: terms(change) });
-    expect(contributionScore(policy({ model: 'perGradientUpdate', scoreTotal: 400, stepsPerTask: 100 }), 4, 9)).toBe(100);
-    expect(contributionScore(policy({}), 4, 9)).toBe(1);
-    expect(contributionScore(policy({ scoreTotal: 50 }), 4, 9)).toBe(9);
+    expect(contributionScore(policyOf({ model: 'perGradientUpdate', scoreTotal: 400, stepsPerTask: 100 }), 4, 9)).toBe(100);
+    expect(contributionScore(policyOf({}), 4, 9)).toBe(1);
+    expect(contributionScore(policyOf({ scoreTotal: 50 }), 4, 9)).toBe(9);
   });
 
   it('to accuracy is counted in basis points, rounded down', () => {

@@ -140,7 +140,8 @@ describe('a simulated job', () => {
     }
   });
 
-  it('that is cancelled pays what was accepted and returns the rest', () => {
+  it('that is cancelled pays what was accepted, keeps the share of its open round and returns the rest', () => {
+    const roundWei = (1_000_003n + 2n) / 3n;
     for (let seed = 600; seed < 630; seed++) {
       const result = simulate({
         seed,
@@ -148,7 +149,10 @@ describe('a simulated job', () => {
         faults: { cancelAtMs: 1000 + 500 * (seed - 600), pauses: 1, dropPercent: 10, maxDelayMs: 1000 },
       });
       expect(result.ended).toBe(true);
-      if (result.state.status === 'stopped') expect(result.refundWei).toBe(1_000_003n - result.rewardWei * BigInt(result.paid.length));
+      if (result.state.status !== 'stopped') continue;
+      const leftWei = 1_000_003n - result.rewardWei * BigInt(result.paid.length);
+      expect(result.refundWei).toBe(leftWei - result.reserveWei);
+      expect([0n, roundWei, leftWei]).toContain(result.reserveWei);
     }
   });
 
