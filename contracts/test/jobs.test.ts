@@ -1,36 +1,31 @@
-import { ask } from '../../packages/adapters/src/evm/contracts/connection.ts';
-import { aiJobManagerAbi, aiJobManagerBytecode } from '../../packages/adapters/src/evm/generated/index.ts';
 import type { ChainWriter } from '@muster/ports';
-import { keccakOfWords, type Address, type JobId } from '@muster/protocol';
-import { createPublicClient, encodeAbiParameters, keccak256, toHex } from 'viem';
+import { encodeHyperParameters, keccakOfWords, plainPolicy, type Address, type JobId, type JobPolicy, type Root } from '@muster/protocol';
+import { toHex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  create,
-  ether,
-  execute,
-  JobDriver,
-  nodeOf,
-  refusal,
-  register,
-  rootOf,
-  startTestChain,
-  type TestChain,
-  zeroRoot,
-} from './harness.ts';
+import { trainRequestAbi } from '../../packages/adapters/src/evm/generated/index.ts';
+import { accountOf, type Handle } from './handles.ts';
+import { ether, execute, JobDriver, refusal, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
+import { deployed, nextTime, timeOf } from './lone.ts';
 
 let chain: TestChain;
+let manager: Handle;
 beforeAll(async () => {
   chain = await startTestChain();
+  manager = deployed(chain, 'jobManager');
 });
 afterAll(() => chain.close());
 
 const shape = { rounds: 1, tasks: 1, redundancy: 1, budgetWei: 1000n };
+type Overrides = Partial<typeof shape & { policy: Partial<JobPolicy> }>;
 let jobs = 0;
-const newJob = (overrides: Partial<typeof shape> = {}): Promise<JobDriver> =>
-  JobDriver.submit(chain, { ...shape, ...overrides }, `jobs ${jobs++}`);
+const newJob = (overrides: Overrides = {}): Promise<JobDriver> => JobDriver.submit(chain, { ...shape, ...overrides }, `jobs ${jobs++}`);
 const unknownJob = rootOf('no such job') as string as JobId;
+const { reward } = plainPolicy(1);
 
-async function submit(owner: ChainWriter, overrides: Partial<typeof shape & { coordinator: Address }> = {}) {
+async function submit(
+  owner: ChainWriter,
+  { policy, ...rest }: Partial<typeof shape & { coordinator: Address; specCid: Root; policy: Partial<JobPolicy> }> = {},
+) {
   const { account } = owner;
   return owner.send({
     call: 'submitJob',
@@ -39,18 +34,25 @@ async function submit(owner: ChainWriter, overrides: Partial<typeof shape & { co
     coordinator: account,
     validator: account,
     ...shape,
-    ...overrides,
+    ...rest,
+    policy: { ...plainPolicy(rest.tasks ?? 1), ...policy },
   });
 }
 
-test('a job id follows from chain, contract, owner, count and specification', async () => {
+test('a job id follows from chain, contract, owner, count and specification, and can be known before', async () => {
   const owner = await chain.actor(9);
   for (const count of [0, 1]) {
+    const predicted = await manager.read('nextJobId', [owner.account, rootOf('spec')]);
+    expect(await manager.read('jobCount', [owner.account])).toBe(BigInt(count));
     const { events } = await submit(owner);
     const { chainId, contracts } = chain.info;
-    const job = keccakOfWords([chainId, contracts.jobManager, owner.account, count, rootOf('spec')]);
-    expect(events).toMatchObject([{ event: 'JobSubmitted', job, owner: owner.account, specCid: rootOf('spec'), ...shape }]);
-    expect(await chain.reader.job(job as string as JobId)).toEqual({
+    const job = keccakOfWords([chainId, contracts.jobManager, owner.account, count, rootOf('spec')]) as string as JobId;
+    expect(job).toBe(predicted);
+    expect(events).toMatchObject([
+      { event: 'JobSubmitted', job, owner: owner.account, specCid: rootOf('spec'), ...shape },
+      { event: 'JobTermsSet', job, policy: plainPolicy(1) },
+    ]);
+    expect(await chain.reader.job(job)).toEqual({
       job,
       owner: owner.account,
       coordinator: owner.account,
@@ -60,22 +62,75 @@ test('a job id follows from chain, contract, owner, count and specification', as
       status: 'running',
       budgetWei: 1000n,
       paidWei: 0n,
+      reserveWei: 0n,
+      policy: plainPolicy(1),
       nextRound: 0,
     });
+    expect(await manager.read('job', [job])).toMatchObject({ submittedAt: await timeOf(chain), endedAt: 0n, sponsored: 0n });
   }
 });
 
-test('an unknown job is null', async () => {
+test('an unknown job is null, and nothing can be done with it', async () => {
   expect(await chain.reader.job(unknownJob)).toBeNull();
+  const unknown = { error: 'JobUnknown', job: unknownJob };
+  const actor = await chain.actor(9);
+  for (const call of ['pauseJob', 'resumeJob', 'cancelJob', 'failJob', 'completeJob', 'releaseReserve'] as const) {
+    expect(await refusal(actor.send({ call, job: unknownJob }))).toEqual(unknown);
+  }
+  expect(await refusal(actor.send({ call: 'specifyJob', job: unknownJob, specCid: rootOf('s') }))).toEqual(unknown);
 });
 
 test('a job without rounds, tasks or redundancy, with too much redundancy or without a coordinator is refused', async () => {
   const owner = await chain.actor(9);
   for (const wrong of [{ rounds: 0 }, { tasks: 0 }, { redundancy: 0 }, { redundancy: 65 }]) {
-    expect(await refusal(submit(owner, wrong))).toMatchObject({ error: 'JobShapeInvalid' });
+    const { rounds, tasks, redundancy } = { ...shape, ...wrong };
+    const invalid = { error: 'JobShapeInvalid', rounds: BigInt(rounds), tasks, redundancy };
+    expect(await refusal(submit(owner, { ...wrong, policy: { reward } }))).toEqual(invalid);
   }
   const nobody = `0x${'00'.repeat(20)}` as Address;
   expect(await refusal(submit(owner, { coordinator: nobody }))).toEqual({ error: 'CoordinatorMissing' });
+});
+
+test('a kind of job takes as many tasks as make sense for it', async () => {
+  const owner = await chain.actor(9);
+  const accepts = async (kind: JobPolicy['kind'], tasks: number): Promise<boolean> => {
+    const submitting = submit(owner, { tasks, policy: { kind, minParticipants: 2 } });
+    const error = await refusal(submitting).catch(() => null);
+    // Whatever is refused is refused for this reason.
+    if (error !== null) expect(error).toMatchObject({ error: 'KindNeedsOtherShape', tasks, minParticipants: 2 });
+    return error === null;
+  };
+  const accepted: string[] = [];
+  for (const kind of ['federated', 'dataParallel', 'singleNode'] as const) {
+    for (const tasks of [1, 2]) if (await accepts(kind, tasks)) accepted.push(`${kind} ${tasks}`);
+  }
+  expect(accepted).toEqual(['federated 1', 'federated 2', 'dataParallel 2', 'singleNode 1']);
+});
+
+test('terms of payment and times that make no sense are refused', async () => {
+  const owner = await chain.actor(9);
+  for (const roundTimeout of [0, 59, 365 * 86_400 + 1]) {
+    expect(await refusal(submit(owner, { policy: { roundTimeout } }))).toEqual({
+      error: 'TimeoutInvalid',
+      roundTimeout: BigInt(roundTimeout),
+    });
+  }
+  for (const roundTimeout of [60, 365 * 86_400]) await submit(owner, { policy: { roundTimeout } });
+  const perBatch = { ...reward, model: 'perBatch', gpuSecondsPerTask: 1, batchSize: 1 } as const;
+  const perUpdate = { ...reward, model: 'perGradientUpdate', stepsPerTask: 1 } as const;
+  const perGain = { ...reward, model: 'perAccuracyGain', bonusBasisPoints: 10_000, targetGainBasisPoints: 1 } as const;
+  for (const good of [perBatch, perUpdate, perGain]) await submit(owner, { policy: { reward: good } });
+  for (const wrong of [
+    { ...reward, scoreTotal: 0 },
+    { ...perBatch, scoreTotal: 0 },
+    { ...perBatch, gpuSecondsPerTask: 0 },
+    { ...perBatch, batchSize: 0 },
+    { ...perUpdate, stepsPerTask: 0 },
+    { ...perGain, bonusBasisPoints: 10_001 },
+    { ...perGain, targetGainBasisPoints: 0 },
+  ]) {
+    expect(await refusal(submit(owner, { policy: { reward: wrong } }))).toEqual({ error: 'RewardTermsInvalid' });
+  }
 });
 
 test('a budget of more than 128 bits is refused', async () => {
@@ -83,7 +138,12 @@ test('a budget of more than 128 bits is refused', async () => {
   await chain.reverting(async () => {
     await chain.request('hardhat_setBalance', [owner.account, toHex(2n ** 130n)]);
     expect(await refusal(submit(owner, { budgetWei: 2n ** 128n }))).toEqual({ error: 'BudgetTooLarge', budgetWei: 2n ** 128n });
+    await submit(owner, { budgetWei: 2n ** 128n - 1n });
   });
+});
+
+test('sums beyond what an account has are refused before anything is sent', async () => {
+  expect(await refusal(submit(await chain.actor(9), { budgetWei: 20_000n * ether }))).toMatchObject({ error: 'InsufficientFunds' });
 });
 
 test('owner and coordinator pause and resume; strangers do not', async () => {
@@ -94,22 +154,9 @@ test('owner and coordinator pause and resume; strangers do not', async () => {
     expect(await refusal(person.send({ call: 'pauseJob', job }))).toEqual({ error: 'JobNotRunning', job });
     expect((await person.send({ call: 'resumeJob', job })).events).toMatchObject([{ event: 'JobResumed', job }]);
   }
-  expect(await refusal(validator.send({ call: 'pauseJob', job }))).toEqual({ error: 'NotCoordinator', job, caller: validator.account });
-  expect(await refusal(owner.send({ call: 'pauseJob', job: unknownJob }))).toEqual({ error: 'JobUnknown', job: unknownJob });
-});
-
-test('a paused job takes no step of the coordinator', async () => {
-  const driver = await newJob();
-  const { job } = driver;
-  await driver.open(0);
-  await driver.owner.send({ call: 'pauseJob', job });
-  const stopped = { error: 'JobNotRunning', job };
-  expect(await refusal(driver.closeNodes(0))).toEqual(stopped);
-  expect(await refusal(driver.assign(0))).toEqual(stopped);
-  expect(await refusal(driver.coordinator.send({ call: 'reassign', job, round: 0, task: 0, slot: 0, node: nodeOf('x') }))).toEqual(stopped);
-  expect(await refusal(driver.closeCommits(0, 0))).toEqual(stopped);
-  expect(await refusal(driver.finalize(0, []))).toEqual(stopped);
-  expect(await refusal(driver.coordinator.send({ call: 'completeJob', job }))).toEqual(stopped);
+  for (const call of ['pauseJob', 'resumeJob'] as const) {
+    expect(await refusal(validator.send({ call, job }))).toEqual({ error: 'NotCoordinator', job, caller: validator.account });
+  }
 });
 
 test('only the owner cancels, once, and gets back what was not paid', async () => {
@@ -118,141 +165,175 @@ test('only the owner cancels, once, and gets back what was not paid', async () =
   await driver.honestRound(0, () => rootOf('r'));
   expect(await refusal(coordinator.send({ call: 'cancelJob', job }))).toEqual({ error: 'NotOwner', job, caller: coordinator.account });
   // What the owner is owed already must not get lost.
-  await execute(
-    chain,
-    9,
-    { to: chain.info.contracts.jobManager, abi: aiJobManagerAbi, functionName: 'creditTo', args: [owner.account] },
-    5n,
-  );
+  await manager.call(9, 'creditTo', [owner.account], 5n);
   const before = await chain.reader.credit(owner.account);
   expect(before).toBeGreaterThanOrEqual(5n);
   await owner.send({ call: 'pauseJob', job });
-  expect((await owner.send({ call: 'cancelJob', job })).events).toMatchObject([{ event: 'JobCancelled', job, refundWei: 667n }]);
+  const { events } = await owner.send({ call: 'cancelJob', job });
+  expect(events).toMatchObject([{ event: 'JobCancelled', job, refundWei: 667n, reserveWei: 0n }]);
   expect(await chain.reader.credit(owner.account)).toBe(before + 667n);
   expect(await refusal(owner.send({ call: 'cancelJob', job }))).toEqual({ error: 'JobEnded', job });
-  expect(await refusal(driver.commit(1, 0, 0, rootOf('r')))).toEqual({ error: 'JobEnded', job });
+  expect(await refusal(driver.closeNodes(1))).toEqual({ error: 'JobNotRunning', job });
+  expect(await refusal(owner.send({ call: 'releaseReserve', job }))).toEqual({ error: 'NothingReserved', job });
 });
 
-test('a job is completed by its coordinator after its last round only', async () => {
+test('a job is completed by anybody after its last round only', async () => {
   const driver = await newJob();
-  const { job, owner, coordinator } = driver;
-  const complete = (by: ChainWriter) => by.send({ call: 'completeJob', job });
-  expect(await refusal(complete(coordinator))).toEqual({ error: 'RoundsRemaining', job, nextRound: 0n, rounds: 1n });
-  await driver.honestRound(0, () => rootOf('r'));
-  expect(await refusal(complete(owner))).toEqual({ error: 'NotCoordinator', job, caller: owner.account });
-  expect(await refusal(driver.closeNodes(1))).toEqual({ error: 'AllRoundsFinalized', job });
-  await complete(coordinator);
-  expect(await chain.reader.job(job)).toMatchObject({ status: 'completed' });
-});
-
-test('rounds come strictly in order and are assigned once', async () => {
-  const driver = await newJob({ rounds: 2 });
-  const { job } = driver;
-  expect(await refusal(driver.closeNodes(1))).toEqual({ error: 'RoundOutOfOrder', job, round: 1n, nextRound: 0n });
-  expect(await refusal(driver.assign(0))).toEqual({ error: 'NodesNotClosed', job, round: 0n });
-  const empty = driver.coordinator.send({ call: 'closeNodes', job, round: 0, nodeSetRoot: zeroRoot, nodeCount: 0 });
-  expect(await refusal(empty)).toEqual({ error: 'NodeSetEmpty', job, round: 0n });
-  await driver.open(0);
-  expect(await refusal(driver.assign(0))).toEqual({ error: 'RoundAlreadyAssigned', job, round: 0n });
-  expect(await refusal(driver.closeNodes(0))).toEqual({ error: 'RoundAlreadyAssigned', job, round: 0n });
-});
-
-test('the beacon is the hash of the block that closed the nodes, from the next block on, for 256 blocks', async () => {
-  const driver = await newJob();
-  const { job } = driver;
-  expect(await chain.reader.beacon(job, 0)).toBeNull();
-  const { block } = await driver.closeNodes(0);
-  expect(await chain.reader.beacon(job, 0)).toBeNull();
-  await chain.mine();
-  const { hash } = (await chain.request('eth_getBlockByNumber', [toHex(block), false])) as { hash: `0x${string}` };
-  const words = [{ type: 'bytes32' }, { type: 'bytes32' }, { type: 'uint256' }] as const;
-  const expected = keccak256(encodeAbiParameters(words, [hash, job, 0n]));
-  expect(await chain.reader.beacon(job, 0)).toBe(expected);
-  await chain.mine(254);
-  await chain.reverting(async () => {
-    const { events } = await driver.assign(0);
-    expect(events).toMatchObject([{ event: 'RoundAssigned', job, round: 0, beacon: expected }]);
-    await chain.mine(300);
-    expect(await chain.reader.beacon(job, 0)).toBe(expected);
-  });
-  await chain.mine(2);
-  expect(await chain.reader.beacon(job, 0)).toBeNull();
-  expect(await refusal(driver.assign(0))).toMatchObject({ error: 'BeaconExpired', closedBlock: BigInt(block) });
-  await driver.open(0);
-  expect(await chain.reader.beacon(job, 0)).not.toBe(expected);
-});
-
-test('the contract refuses the beacon within the block that closes the nodes', async () => {
-  const driver = await newJob();
-  const { block } = await driver.closeNodes(0);
-  const contract = { address: chain.info.contracts.jobManager, abi: aiJobManagerAbi } as const;
-  const client = createPublicClient({ transport: chain.transport });
-  const read = ask('beacon', () => client.readContract({ ...contract, functionName: 'beacon', args: [driver.job, 0n] }));
-  expect(await refusal(read)).toEqual({ error: 'BeaconNotReady', job: driver.job, round: 0n, closedBlock: BigInt(block) });
-});
-
-test('a slot is reassigned to an active node until it has committed', async () => {
-  const driver = await newJob({ tasks: 1, redundancy: 2 });
   const { job, coordinator } = driver;
-  const node = nodeOf(`late ${job}`);
-  const slotId = { job, round: 0, task: 0 };
-  const reassign = (slot: number, round = 0, task = 0) => coordinator.send({ call: 'reassign', ...slotId, round, task, slot, node });
-  expect(await refusal(reassign(0))).toEqual({ error: 'RoundNotAssigned', job, round: 0n });
-  await driver.open(0);
-  expect(await refusal(reassign(0, 1))).toEqual({ error: 'RoundOutOfOrder', job, round: 1n, nextRound: 0n });
-  expect(await refusal(reassign(0))).toEqual({ error: 'NodeNotActive', node });
-  const operator = await chain.actor(10);
-  await register(operator, node);
-  expect(await refusal(reassign(0, 0, 1))).toEqual({ error: 'SlotTaken', task: 1, slot: 0 });
-  expect(await refusal(reassign(2))).toEqual({ error: 'SlotTaken', task: 0, slot: 2 });
-  expect((await reassign(0)).events).toMatchObject([{ event: 'SlotReassigned', ...slotId, slot: 0, node }]);
-  const ousted = driver.seat(0, 0).node;
-  expect(await refusal(driver.commit(0, 0, 0, rootOf('r')))).toEqual({ error: 'NodeNotInSlot', node: ousted, task: 0, slot: 0 });
-  await driver.commit(0, 0, 0, rootOf('r'), { node, operator });
-  expect(await refusal(reassign(0))).toEqual({ error: 'SlotTaken', task: 0, slot: 0 });
-  // The same node may not sit in the task twice.
-  await reassign(1);
-  expect(await refusal(driver.commit(0, 0, 1, rootOf('r'), { node, operator }))).toEqual({
-    error: 'NodeAlreadyInTask',
-    node,
-    task: 0,
-    slot: 0,
-  });
-});
-
-test('nobody but ProofOfCompute pays or moves a job on, and never beyond its budget', async () => {
-  const { account } = await chain.actor(6);
-  const { job } = await newJob();
-  const manager = { to: chain.info.contracts.jobManager, abi: aiJobManagerAbi } as const;
-  expect(await refusal(execute(chain, 6, { ...manager, functionName: 'payReward', args: [job, account, 1n] }))).toEqual({
-    error: 'NotProofOfCompute',
-    caller: account,
-  });
-  expect(await refusal(execute(chain, 6, { ...manager, functionName: 'advanceRound', args: [job] }))).toEqual({
-    error: 'NotProofOfCompute',
-    caller: account,
-  });
-
-  // A manager whose ProofOfCompute is actor 6, to try what the real one never asks for.
-  const to = await create(chain, 0, { abi: aiJobManagerAbi, bytecode: aiJobManagerBytecode }, [
-    chain.info.contracts.nodeCertRegistry,
-    account,
-  ]);
-  const terms = { specCid: zeroRoot, modelId: zeroRoot, rounds: 1n, tasks: 1, redundancy: 1, coordinator: account, validator: account };
-  await execute(chain, 6, { to, abi: aiJobManagerAbi, functionName: 'submitJob', args: [terms] }, 10n);
-  const own = keccakOfWords([chain.info.chainId, to, account, 0, zeroRoot]);
-  const pay = (amount: bigint) => execute(chain, 6, { to, abi: aiJobManagerAbi, functionName: 'payReward', args: [own, account, amount] });
-  await pay(7n);
-  expect(await refusal(pay(4n))).toEqual({ error: 'BudgetExceeded', job: own, remainingWei: 3n, amountWei: 4n });
-});
-
-test('a budget smaller than the slots pays nothing and comes back whole', async () => {
-  const driver = await newJob({ redundancy: 3, budgetWei: 2n });
+  const anybody = await chain.actor(11);
+  expect(await refusal(anybody.send({ call: 'completeJob', job }))).toEqual({ error: 'RoundsRemaining', job, nextRound: 0n, rounds: 1n });
   await driver.honestRound(0, () => rootOf('r'));
-  const { events } = await driver.coordinator.send({ call: 'completeJob', job: driver.job });
-  expect(events).toMatchObject([{ event: 'JobCompleted', refundWei: 2n }]);
+  expect(await refusal(driver.closeNodes(1))).toEqual({ error: 'AllRoundsFinalized', job });
+  await coordinator.send({ call: 'pauseJob', job });
+  expect(await refusal(anybody.send({ call: 'completeJob', job }))).toEqual({ error: 'JobNotRunning', job });
+  await coordinator.send({ call: 'resumeJob', job });
+  await anybody.send({ call: 'completeJob', job });
+  expect(await chain.reader.job(job)).toMatchObject({ status: 'completed' });
+  for (const call of ['completeJob', 'pauseJob'] as const) {
+    expect(await refusal(coordinator.send({ call, job }))).toEqual({ error: 'JobNotRunning', job });
+  }
+  expect(await refusal(driver.owner.send({ call: 'cancelJob', job }))).toEqual({ error: 'JobEnded', job });
 });
 
-test('sums beyond what an account has are refused before anything is sent', async () => {
-  expect(await refusal(submit(await chain.actor(9), { budgetWei: 20_000n * ether }))).toMatchObject({ error: 'InsufficientFunds' });
+test('a job without progress is failed by anybody, after its time to the second', async () => {
+  const driver = await newJob({ policy: { roundTimeout: 600 } });
+  const { job } = driver;
+  const anybody = await chain.actor(11);
+  const fail = () => anybody.send({ call: 'failJob', job });
+  const progress = async (): Promise<bigint> => BigInt(await timeOf(chain));
+  let since = await progress();
+  // Assigning a round and resuming are progress; closing the nodes is not, or a coordinator could do it for ever.
+  await chain.elapse(300);
+  await driver.closeNodes(0);
+  expect(await refusal(fail())).toMatchObject({ error: 'StillInTime', until: expect.any(BigInt) as bigint });
+  await chain.mine();
+  await driver.assign(0);
+  since = await progress();
+  expect(await refusal(fail())).toEqual({ error: 'StillInTime', job, until: since + 600n });
+  await driver.owner.send({ call: 'pauseJob', job });
+  await chain.elapse(300);
+  await driver.owner.send({ call: 'resumeJob', job });
+  since = await progress();
+  await nextTime(chain, Number(since) + 600);
+  expect(await refusal(fail())).toEqual({ error: 'StillInTime', job, until: since + 600n });
+  await nextTime(chain, Number(since) + 601);
+  expect((await fail()).events).toMatchObject([{ event: 'JobFailed', job, refundWei: 0n, reserveWei: 1000n }]);
+  expect(await chain.reader.job(job)).toMatchObject({ status: 'failed', reserveWei: 1000n });
+  expect(await refusal(fail())).toEqual({ error: 'JobEnded', job });
+});
+
+test('finished work of an ended job is settled from what was kept, in time, and the rest goes back', async () => {
+  const driver = await newJob({ rounds: 2, tasks: 2, redundancy: 2, budgetWei: 8_001n, policy: { roundTimeout: 600 } });
+  const { job, owner } = driver;
+  const anybody = await chain.actor(11);
+  await driver.open(0);
+  for (const step of ['commit', 'reveal'] as const) for (const slot of [0, 1]) await driver[step](0, 0, slot, rootOf('r'));
+  const settle = () => anybody.send({ call: 'settleTask', job, round: 0, task: 0, resultRoot: rootOf('r') });
+  expect(await refusal(settle())).toEqual({ error: 'JobStillOpen', job });
+  const refunded = await chain.reader.credit(owner.account);
+  await owner.send({ call: 'cancelJob', job });
+  expect((await chain.reader.credit(owner.account)) - refunded).toBe(4_000n);
+  const endedAt = await timeOf(chain);
+  expect(await chain.reader.job(job)).toMatchObject({ status: 'cancelled', reserveWei: 4_001n, paidWei: 0n });
+  expect(await refusal(anybody.send({ call: 'releaseReserve', job }))).toEqual({
+    error: 'StillInTime',
+    job,
+    until: BigInt(endedAt) + 600n,
+  });
+  await nextTime(chain, endedAt + 600);
+  await settle();
+  expect(await chain.reader.job(job)).toMatchObject({ reserveWei: 2_001n, paidWei: 2_000n });
+  await nextTime(chain, endedAt + 601);
+  const { events } = await anybody.send({ call: 'releaseReserve', job });
+  expect(events).toMatchObject([{ event: 'ReserveReleased', job, refundWei: 2_001n }]);
+  expect((await chain.reader.credit(owner.account)) - refunded).toBe(6_001n);
+  expect(await refusal(anybody.send({ call: 'releaseReserve', job }))).toEqual({ error: 'NothingReserved', job });
+});
+
+test('after the time for it nothing is settled any more', async () => {
+  const driver = await newJob({ policy: { roundTimeout: 600 } });
+  await driver.open(0);
+  for (const step of ['commit', 'reveal'] as const) await driver[step](0, 0, 0, rootOf('r'));
+  await driver.owner.send({ call: 'cancelJob', job: driver.job });
+  await chain.elapse(601);
+  const settling = driver.owner.send({ call: 'settleTask', job: driver.job, round: 0, task: 0, resultRoot: rootOf('r') });
+  expect(await refusal(settling)).toEqual({ error: 'SettlementOver', job: driver.job });
+});
+
+test('a sponsored job gives back to its sponsor first', async () => {
+  const { emissionPool } = chain.info.contracts;
+  const pool = await chain.actor(0);
+  await pool.send({ call: 'depositEmission', amountWei: ether });
+  await chain.mine(20);
+  const driver = await newJob({ budgetWei: 100n });
+  const { job, owner } = driver;
+  const { events } = await pool.send({ call: 'sponsorJob', job, amountWei: 300n });
+  expect(events.at(-1)).toMatchObject({ event: 'JobSponsored', job, amountWei: 300n });
+  expect(await chain.reader.job(job)).toMatchObject({ budgetWei: 400n });
+  const before = await chain.reader.credit(owner.account);
+  await driver.open(0);
+  await owner.send({ call: 'cancelJob', job });
+  await chain.elapse(plainPolicy(1).roundTimeout + 1);
+  await owner.send({ call: 'releaseReserve', job });
+  expect([await chain.reader.credit(emissionPool), await chain.reader.credit(owner.account)]).toEqual([300n, before + 100n]);
+  await owner.send({ call: 'reclaimEmission' });
+  expect(await chain.reader.credit(emissionPool)).toBe(0n);
+
+  // What was earned is the owner's money last of all.
+  const paid = await newJob({ budgetWei: 100n });
+  await pool.send({ call: 'sponsorJob', job: paid.job, amountWei: 50n });
+  await pool.send({ call: 'sponsorJob', job: paid.job, amountWei: 250n });
+  await paid.honestRound(0, () => rootOf('r'));
+  await paid.coordinator.send({ call: 'completeJob', job: paid.job });
+  expect(await chain.reader.job(paid.job)).toMatchObject({ paidWei: 400n });
+  expect([await chain.reader.credit(emissionPool), await chain.reader.credit(owner.account)]).toEqual([0n, before + 100n]);
+  expect(await refusal(pool.send({ call: 'sponsorJob', job: paid.job, amountWei: 1n }))).toEqual({ error: 'JobEnded', job: paid.job });
+  const direct = manager.refused(9, 'sponsorJob', [job], 1n);
+  expect(await direct).toEqual(['NotThroughItsDoor', accountOf(chain, 9)]);
+});
+
+test('a requested job waits for its coordinator to specify it, once', async () => {
+  const hyperParameters = encodeHyperParameters({
+    version: 1,
+    tasks: 2,
+    redundancy: 1,
+    localSteps: 3,
+    batchSize: 4,
+    learningRate: 1_000_000,
+    optimizer: 'sgd',
+    strategy: 'fedavg',
+    jobKind: 'federated',
+    settlement: 'direct',
+    rewardModel: 'perRound',
+    gpuSecondsPerTask: 0,
+    bonusBasisPoints: 0,
+    targetGainBasisPoints: 0,
+    roundTimeout: 600,
+    seed: 7n,
+  });
+  const [requester, coordinator] = [await chain.actor(9), await chain.actor(0)];
+  const request = [rootOf('base'), rootOf('data'), 3, 2, hyperParameters] as const;
+  const door = deployed(chain, 'trainRequest');
+  const job = (await door.read('predictJobId', [requester.account, ...request])) as JobId;
+  const to = chain.info.contracts.trainRequest;
+  await execute(chain, 9, { to, abi: trainRequestAbi, functionName: 'requestTraining', args: [...request] }, 600n);
+  expect(await chain.reader.job(job)).toMatchObject({
+    owner: requester.account,
+    coordinator: coordinator.account,
+    specCid: zeroRoot,
+    budgetWei: 600n,
+  });
+  const close = (nodeCount: number) => coordinator.send({ call: 'closeNodes', job, round: 0, nodeSetRoot: rootOf('nodes'), nodeCount });
+  const specify = (specCid: Root, by = coordinator) => by.send({ call: 'specifyJob', job, specCid });
+  expect(await refusal(close(2))).toEqual({ error: 'SpecMissing', job });
+  expect(await refusal(specify(rootOf('s'), requester))).toEqual({ error: 'NotCoordinator', job, caller: requester.account });
+  expect(await refusal(specify(zeroRoot))).toEqual({ error: 'SpecMissing', job });
+  expect((await specify(rootOf('s'))).events).toMatchObject([{ event: 'JobSpecified', job, specCid: rootOf('s') }]);
+  expect(await refusal(specify(rootOf('other')))).toEqual({ error: 'SpecAlreadySet', job });
+  expect(await refusal(close(1))).toEqual({ error: 'NodesTooFew', job, round: 0n, nodeCount: 1, minParticipants: 2 });
+  await close(2);
+  const terms = { specCid: zeroRoot, modelId: zeroRoot, rounds: 1n, tasks: 1, redundancy: 1, coordinator: to, validator: to };
+  const rest = { kind: 0, settlement: 0, minParticipants: 0, roundTimeout: 60n, reward: { ...reward, model: 0 } };
+  const direct = manager.refused(9, 'submitRequest', [requester.account, { ...terms, ...rest }, zeroRoot], 1n);
+  expect(await direct).toEqual(['NotThroughItsDoor', accountOf(chain, 9)]);
 });
