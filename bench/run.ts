@@ -10,6 +10,7 @@ import { memorySuite, threadsSuite } from './engine-processes.ts';
 import { productsSuite } from './engine-products.ts';
 import { programProfileSuite } from './engine-profile.ts';
 import { stepsSuite } from './engine-steps.ts';
+import { gasSuite } from './gas.ts';
 import { gptSuite } from './gpt.ts';
 import { gradientsSuite } from './gradients.ts';
 import { baselineOf, saveBaseline } from './lib/baseline.ts';
@@ -26,6 +27,7 @@ const suites: Readonly<Record<string, () => AsyncGenerator<Row>>> = {
   'engine-digest': digestSuite,
   'engine-bits': bitsSuite,
   'engine-profile': programProfileSuite,
+  gas: gasSuite,
   gradients: gradientsSuite,
   gpt: gptSuite,
   plan: planSuite,
