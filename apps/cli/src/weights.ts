@@ -122,7 +122,7 @@ async function jobOnChain(
     const rounds = [...record.rounds].toSorted(([a], [b]) => b - a);
     const newest = rounds.find(([, round]) => round.checkpoint !== null)?.[1].checkpoint ?? null;
     return {
-      spec: decodeLinked(objectKinds.jobSpec, await read(objectCid(record.submitted.specCid))),
+      spec: decodeLinked(objectKinds.jobSpec, await read(objectCid(record.specCid))),
       newest: newest === null ? null : objectCid(newest.checkpointCid),
     };
   } finally {

@@ -4,7 +4,7 @@
  * One call per contract function and one event per contract event, with the same names. Adapters translate; they decide nothing.
  * All 32-byte content ids on chain are SHA-256 digests (`digestOf(cid)`), amounts are wei, times are seconds.
  */
-import type { Address, JobId, JobPolicy, NodeId, Offence, ResultOffence, Root } from '@muster/protocol';
+import type { Address, JobId, JobPolicy, NodeId, Offence, ResultOffence, Root, TrainingRequest } from '@muster/protocol';
 
 export type NodeRole = 'trainer' | 'validator' | 'aggregator' | 'storage' | 'inference';
 
@@ -57,6 +57,7 @@ export type ChainCall =
       readonly budgetWei: bigint;
       readonly policy: JobPolicy;
     }
+  | ({ readonly call: 'requestTraining'; readonly budgetWei: bigint } & TrainingRequest)
   | {
       readonly call: 'pauseJob' | 'resumeJob' | 'cancelJob' | 'completeJob' | 'failJob' | 'releaseReserve';
       readonly job: JobId;
@@ -172,6 +173,13 @@ export type ChainEvent = EventPlace &
         readonly validator: Address;
         readonly budgetWei: bigint;
       }
+    | ({
+        /** Follows the events of the job that it opened. */
+        readonly event: 'TrainingRequested';
+        readonly job: JobId;
+        readonly requester: Address;
+        readonly budgetWei: bigint;
+      } & TrainingRequest)
     | { readonly event: 'JobTermsSet'; readonly job: JobId; readonly policy: JobPolicy }
     | { readonly event: 'JobSpecified'; readonly job: JobId; readonly specCid: Root }
     | { readonly event: 'JobSponsored'; readonly job: JobId; readonly amountWei: bigint }

@@ -128,15 +128,15 @@ function isCoded(field: string): field is keyof typeof codes {
   return field in codes;
 }
 
-/** Score of a task of average contribution: scores are basis points of an equal share. */
-const scorePerTask = 10_000;
+/** Score of a task of average contribution in a requested job: basis points of an equal share. */
+export const requestedScorePerTask = 10_000;
 
 /** The policy that the contract gives a job requested with `parameters`. */
 export function requestedPolicy(parameters: HyperParameters, minParticipants: number): JobPolicy {
   const { jobKind, settlement, roundTimeout, rewardModel, gpuSecondsPerTask, bonusBasisPoints, targetGainBasisPoints } = parameters;
   const reward: RewardTerms = {
     model: rewardModel,
-    scoreTotal: scorePerTask * parameters.tasks,
+    scoreTotal: requestedScorePerTask * parameters.tasks,
     gpuSecondsPerTask,
     batchSize: rewardModel === 'perBatch' ? parameters.batchSize : 0,
     stepsPerTask: rewardModel === 'perGradientUpdate' ? parameters.localSteps : 0,

@@ -44,6 +44,7 @@ import { budgetAt, ChainHistory, type JobRecord, objectCid, type RoundRecord, ty
 import { drive, reader, type Report, type Scheduler } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
 import { proofDigests, verifyProof } from './proof.ts';
+import { checkRequested } from './requested-spec.ts';
 
 export interface AuditOptions {
   readonly chain: ChainReader;
@@ -137,6 +138,7 @@ class Audit {
     this.place = specCid;
     const spec = decodeLinked(objectKinds.jobSpec, await this.#read(specCid));
     checkSpec(job, spec);
+    await checkRequested(job, this.#read);
     const material = await loadMaterial(spec, this.#read, this.#options.executor, this.#options.limits);
     const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
     for (const round of finished) {

@@ -25,10 +25,11 @@ import {
 } from '@muster/protocol';
 import type { JobEvent, ReadBlock } from '@muster/round';
 import { performDuty } from './coordinator-duties.ts';
-import { ChainHistory, type JobRecord, objectCid } from './history.ts';
+import { ChainHistory, isPublished, type JobRecord, objectCid } from './history.ts';
 import { JobRunner } from './job-runner.ts';
 import { reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
+import { isSpecified, RequestDesk } from './requests.ts';
 import { Submissions } from './submissions.ts';
 import { detailOf, newestRefusals, summaryOf, wantedVerdicts } from './views.ts';
 
@@ -78,6 +79,7 @@ export class Coordinator {
   #nextPass: Promise<void> | null = null;
   readonly #uploads = new Map<NodeId, { readonly sinceMs: number; bytes: number }>();
   readonly #submissions: Submissions;
+  readonly #requests: RequestDesk;
   #unsigned = { sinceMs: 0, count: 0 };
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
 
@@ -86,6 +88,7 @@ export class Coordinator {
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.blobs);
     const { chain, scheduler, report } = options;
+    this.#requests = new RequestDesk(options);
     this.#submissions = new Submissions({
       chain,
       scheduler,
@@ -156,8 +159,8 @@ export class Coordinator {
     for (const event of await this.#history.sync()) await this.#onChainEvent(event);
     // A job whose spec had not been stored when its event came.
     for (const [job, record] of this.#history.jobs) {
-      if (record.ended === null && record.submitted.coordinator === this.#options.chain.account && !this.#runners.has(job))
-        await this.#adopt(job);
+      if (record.ended !== null || record.submitted.coordinator !== this.#options.chain.account || this.#runners.has(job)) continue;
+      if ((await this.#adopt(job)) === null) this.#requests.look(record);
     }
   }
 
@@ -169,7 +172,7 @@ export class Coordinator {
     }
     if (event.event === 'ModelPublished') {
       for (const [job, record] of this.#history.jobs) {
-        if (record.submitted.modelId === event.modelId) await this.#runners.get(job)?.apply({ type: 'modelPublished' }, event.block);
+        if (isPublished(record, event)) await this.#runners.get(job)?.apply({ type: 'modelPublished' }, event.block);
       }
       return;
     }
@@ -184,7 +187,7 @@ export class Coordinator {
   async #adopt(job: JobId): Promise<JobRunner | null> {
     const record = this.#history.jobs.get(job);
     const { chain, blobs, log, scheduler, report, signal } = this.#options;
-    if (record === undefined || record.submitted.coordinator !== chain.account) return null;
+    if (record === undefined || record.submitted.coordinator !== chain.account || !isSpecified(record)) return null;
     const bytes = await blobs.get(objectCid(record.specCid));
     if (bytes === null) return null;
     let runner: JobRunner;
@@ -259,6 +262,7 @@ export class Coordinator {
       case 'JobCompleted':
         return { type: 'jobCompleted' };
       case 'JobSubmitted':
+      case 'TrainingRequested':
       case 'JobTermsSet':
       case 'JobSpecified':
       case 'JobSponsored':

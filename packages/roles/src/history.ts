@@ -31,8 +31,17 @@ export interface RoundRecord {
   checkpoint: EventOf<'CheckpointAdded'> | null;
 }
 
+/** What a TRAIN_REQUEST asked for. */
+export interface RequestRecord {
+  readonly asked: EventOf<'TrainingRequested'>;
+  /** The base model, as it was registered before the request; null where it was not. */
+  readonly modelCid: Root | null;
+}
+
 export interface JobRecord {
   readonly submitted: EventOf<'JobSubmitted'>;
+  /** Set where the job was opened by TRAIN_REQUEST. */
+  request: RequestRecord | null;
   /** How the job is run and paid, by the event that follows its submission. */
   policy: JobPolicy;
   /** What its coordinator named as the specification; zero while a requested job has none. */
@@ -130,6 +139,7 @@ export class ChainHistory {
       case 'JobSubmitted':
         this.jobs.set(event.job, {
           submitted: event,
+          request: null,
           policy: plainPolicy(event.tasks),
           specCid: event.specCid,
           sponsored: [],
@@ -141,7 +151,7 @@ export class ChainHistory {
         });
         return;
       case 'ModelPublished':
-        for (const job of this.jobs.values()) if (job.submitted.modelId === event.modelId) job.published = event;
+        this.#applyPublished(event);
         return;
       case 'CheckpointAdded':
         this.#round(event.job, event.round, (round) => (round.checkpoint = event));
@@ -163,6 +173,9 @@ export class ChainHistory {
     const job = this.jobs.get(event.job);
     if (job === undefined) return;
     switch (event.event) {
+      case 'TrainingRequested':
+        job.request = { asked: event, modelCid: this.models.get(event.baseModel)?.modelCid ?? null };
+        return;
       case 'JobTermsSet':
         job.policy = event.policy;
         return;
@@ -231,6 +244,13 @@ export class ChainHistory {
     }
   }
 
+  /** What came from no job of its model is held against all of them. */
+  #applyPublished(event: EventOf<'ModelPublished'>): void {
+    const ofModel = [...this.jobs.values()].filter(({ submitted }) => submitted.modelId === event.modelId);
+    const origin = ofModel.filter((job) => isPublished(job, event));
+    for (const job of origin.length > 0 ? origin : ofModel) job.published = event;
+  }
+
   #round(jobId: JobId, number: number, change: (round: RoundRecord) => void): void {
     const job = this.jobs.get(jobId);
     if (job === undefined) return;
@@ -273,6 +293,12 @@ export function revealOpen(job: JobRecord, task: TaskRecord | undefined): boolea
   let commits = 0;
   for (const slot of task.slots.values()) if (slot.committed !== null) commits++;
   return commits >= job.submitted.redundancy;
+}
+
+/** Whether what was published came from `job`: several jobs may begin with the same model. */
+export function isPublished(job: JobRecord, { modelId, checkpointCid }: EventOf<'ModelPublished'>): boolean {
+  if (job.submitted.modelId !== modelId) return false;
+  return [...job.rounds.values()].some(({ checkpoint }) => checkpoint?.checkpointCid === checkpointCid);
 }
 
 /** The job's budget as of block `block`: what its owner paid in and what was added until then. */

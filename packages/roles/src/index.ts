@@ -5,5 +5,6 @@ export * from './history.ts';
 export * from './link.ts';
 export * from './material.ts';
 export * from './proof.ts';
+export * from './requests.ts';
 export * from './trainer.ts';
 export * from './validator.ts';

@@ -49,6 +49,7 @@ import {
   withNames,
 } from '@muster/round';
 import { type JobRecord, objectCid } from './history.ts';
+import { checkRequested } from './requested-spec.ts';
 
 /** What a task starts from, besides job, round and task. */
 export interface TaskStart {
@@ -207,11 +208,12 @@ export class MaterialCache {
   }
 
   async of(job: JobRecord): Promise<JobMaterial> {
-    const { job: id, specCid } = job.submitted;
+    const id = job.submitted.job;
     const known = this.#known.get(id);
     if (known !== undefined) return known;
-    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(specCid)));
+    const spec = decodeLinked(objectKinds.jobSpec, await this.#read(objectCid(job.specCid)));
     checkSpec(job, spec);
+    await checkRequested(job, this.#read);
     const material = await loadMaterial(spec, this.#read, this.#executor, this.#limits);
     this.#known.set(id, material);
     return material;
@@ -220,9 +222,9 @@ export class MaterialCache {
 
 /** Throws JOB_INVALID unless the spec in the store says what the chain says. */
 export function checkSpec(job: JobRecord, spec: JobSpec): void {
-  const { rounds, tasks, redundancy, specCid } = job.submitted;
+  const { rounds, tasks, redundancy } = job.submitted;
   if (spec.rounds !== rounds || spec.tasks !== tasks || spec.redundancy !== redundancy) {
-    throw new MusterError('JOB_INVALID', `spec ${specCid} has other rounds, tasks or redundancy than the chain`, {
+    throw new MusterError('JOB_INVALID', `spec ${job.specCid} has other rounds, tasks or redundancy than the chain`, {
       job: job.submitted.job,
     });
   }

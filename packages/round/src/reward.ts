@@ -2,7 +2,7 @@
  * Stage 8, reward: what accepted work earns. Twin of `Rewards.sol`: integers, multiplied before they are divided, once, rounded down;
  * what rounding leaves goes back to the organizer at the end.
  */
-import type { JobPolicy, RewardTerms } from '@muster/protocol';
+import { type JobPolicy, requestedScorePerTask, type RewardTerms } from '@muster/protocol';
 
 const ALL_BASIS_POINTS = 10_000n;
 /** 0.001 of the coin for a GPU-second. */
@@ -74,10 +74,11 @@ export function accuracyBonus(job: PaidJob, base: bigint, score: number, accurac
 }
 
 /**
- * What a task counts in its round: its steps where steps are paid; else 1 where all tasks count the same, which is where the policy's total
- * is the number of tasks, and its records where not.
+ * What a task counts in its round: an equal part where the policy's total is the number of tasks, or as many basis points, as a requested
+ * job's is; else its steps where steps are paid, and its records where not.
  */
 export function contributionScore({ reward }: JobPolicy, tasks: number, records: number): number {
+  if (reward.scoreTotal === requestedScorePerTask * tasks) return requestedScorePerTask;
   if (reward.model === 'perGradientUpdate') return reward.stepsPerTask;
   return reward.scoreTotal === tasks ? 1 : records;
 }

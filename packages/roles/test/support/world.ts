@@ -151,7 +151,8 @@ export class World {
     const accounts = names.map((name) => ({ address: addressOfKey(accountKey(name)), balanceWei: 1000n * ether }));
     const embedded = await openEmbeddedChain({ path: ':memory:', chainId, genesis: { accounts }, clock: time, followMs: null });
     const endpoint = { transport: inProcessTransport(embedded), pollMs: 1 };
-    const info = await deployContracts({ ...endpoint, privateKey: accountKey('organizer') });
+    const [coordinator, validator] = [addressOfKey(accountKey('coordinator')), addressOfKey(accountKey('validator'))];
+    const info = await deployContracts({ ...endpoint, privateKey: accountKey('organizer'), coordinator, validator });
     const reader = await connectChain({ ...endpoint, info });
     const organizer = await connectAccount({ ...endpoint, info, privateKey: accountKey('organizer') });
     const world = new World(embedded, info, reader, organizer, options, time);

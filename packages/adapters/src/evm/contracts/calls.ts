@@ -11,6 +11,7 @@ import {
   modelRegistryAbi,
   nodeCertRegistryAbi,
   proofOfComputeAbi,
+  trainRequestAbi,
 } from '../generated/index.ts';
 
 /** What is signed, apart from nonce and fees. `to` null creates a contract. */
@@ -88,6 +89,12 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
       const shape = { specCid, modelId, rounds: BigInt(call.rounds), tasks, redundancy, coordinator, validator };
       const terms = { ...shape, ...encodePolicy(call.policy) };
       return jobs(encodeFunctionData({ abi: aiJobManagerAbi, functionName: 'submitJob', args: [terms] }), call.budgetWei);
+    }
+    case 'requestTraining': {
+      const { baseModel, dataset, totalRounds, minParticipants, hyperParameters } = call;
+      const args = [baseModel, dataset, totalRounds, minParticipants, hyperParameters] as const;
+      const data = encodeFunctionData({ abi: trainRequestAbi, functionName: 'requestTraining', args });
+      return { to: contracts.trainRequest, data, valueWei: call.budgetWei };
     }
     case 'pauseJob':
     case 'resumeJob':

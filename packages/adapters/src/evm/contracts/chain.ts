@@ -198,8 +198,8 @@ class EvmReader implements ChainReader {
     const head = (await this.head()).block;
     const last = Math.min(toBlock ?? head, head);
     const { client, logsBlocks } = this.connection;
-    const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund } = this.info.contracts;
-    const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund];
+    const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund, trainRequest } = this.info.contracts;
+    const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund, trainRequest];
     const events: ChainEvent[] = [];
     for (let from = fromBlock; from <= last; from += logsBlocks) {
       const range = { fromBlock: toHex(from), toBlock: toHex(Math.min(last, from + logsBlocks - 1)) };

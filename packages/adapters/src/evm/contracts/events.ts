@@ -6,10 +6,24 @@
 import type { ChainEvent, EventPlace } from '@muster/ports';
 import type { Address, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
 import { decodeEventLog, type Hex, toEventSelector } from 'viem';
-import { aiJobManagerAbi, insuranceFundAbi, modelRegistryAbi, nodeCertRegistryAbi, proofOfComputeAbi } from '../generated/index.ts';
+import {
+  aiJobManagerAbi,
+  insuranceFundAbi,
+  modelRegistryAbi,
+  nodeCertRegistryAbi,
+  proofOfComputeAbi,
+  trainRequestAbi,
+} from '../generated/index.ts';
 import { jobKinds, nodeRoles, offences, rewardModels, settlements } from './calls.ts';
 
-const contractsAbi = [...nodeCertRegistryAbi, ...aiJobManagerAbi, ...proofOfComputeAbi, ...modelRegistryAbi, ...insuranceFundAbi] as const;
+const contractsAbi = [
+  ...nodeCertRegistryAbi,
+  ...aiJobManagerAbi,
+  ...proofOfComputeAbi,
+  ...modelRegistryAbi,
+  ...insuranceFundAbi,
+  ...trainRequestAbi,
+] as const;
 
 type ContractEvent = Extract<(typeof contractsAbi)[number], { readonly type: 'event' }>;
 
@@ -101,6 +115,11 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
         validator: lowerAddress(args.validator),
         budgetWei: args.budgetWei,
       };
+    }
+    case 'TrainingRequested': {
+      const { jobId, requester, baseModel, dataset, totalRounds, minParticipants, hyperParameters, budgetWei } = decoded.args;
+      const request = { baseModel: root(baseModel), dataset: root(dataset), totalRounds, minParticipants, hyperParameters };
+      return { ...place, event: 'TrainingRequested', job: job(jobId), requester: lowerAddress(requester), budgetWei, ...request };
     }
     case 'JobTermsSet':
       return { ...place, event: 'JobTermsSet', job: job(decoded.args.job), policy: decodePolicy(decoded.args.terms) };
@@ -257,6 +276,7 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
     case 'SlashSharesChanged':
     case 'AttesterChanged':
     case 'TeeVerifierChanged':
+    case 'OperatorSet':
     case 'OwnershipTransferred':
       return null;
     default:
