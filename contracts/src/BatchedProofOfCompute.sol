@@ -25,6 +25,8 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
 
     bytes32 private constant COMMITMENT_TYPEHASH = keccak256("BatchCommitment(bytes32 commitment)");
     uint256 private constant ONE_SHARE = 1;
+    /// How long a reward waits for its node.
+    uint256 private constant CLAIM_TIME = 365 days;
 
     constructor(address forwarder, SettlementDoors memory doors, uint64 forceWindow_)
         BatchedRounds(forwarder, doors, forceWindow_)
@@ -51,10 +53,11 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         state_.batch.settlementRoot = settlementRoot;
         state_.batch.finalizedAt = uint64(block.timestamp);
         state_.batch.redundancy = job.redundancy;
-        uint256 totalWei = opened.opened * amountWei;
+        uint128 totalWei = SafeCast.toUint128(opened.opened * amountWei);
+        state_.batch.unclaimedWei = totalWei;
         emit TasksSettled(jobId, round, result.taskRoots);
         emit BatchFinalized(jobId, round, settlementRoot, opened.opened, totalWei, result.checkpointCid);
-        collect(jobId, job, SafeCast.toUint128(totalWei), result.accuracyBasisPoints);
+        collect(jobId, job, totalWei, result.accuracyBasisPoints);
     }
 
     // After the round
@@ -65,6 +68,18 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
 
     function claimMany(bytes32 jobId, uint64 round, BatchSlot[] calldata slots) external {
         for (uint256 i = 0; i < slots.length; i++) pay(jobId, round, slots[i]);
+    }
+
+    function expire(bytes32 jobId, uint64 round) external {
+        BatchRound storage batch = state(jobId, round).batch;
+        uint128 amountWei = batch.unclaimedWei;
+        if (amountWei == 0) revert NothingUnclaimed(jobId, round);
+        uint256 until = uint256(batch.finalizedAt) + CLAIM_TIME;
+        if (block.timestamp < until) revert ClaimsOpen(until);
+        batch.unclaimedWei = 0;
+        address owner = jobManager.job(jobId).owner;
+        emit BatchExpired(jobId, round, owner, amountWei);
+        jobManager.transferCredit(owner, amountWei);
     }
 
     function convict(bytes32 jobId, uint64 round, BatchSlot calldata slot, BatchCharge calldata charge) external {
@@ -204,6 +219,7 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         if (slot.amountWei == 0) revert NothingEarned(slot.index);
         if (state_.voided.get(slot.index)) revert RewardVoided(slot.index);
         if (state_.claimed.get(slot.index)) revert AlreadyClaimed(slot.index);
+        take(jobId, round, state_.batch, slot.amountWei);
         state_.claimed.set(slot.index);
         emit BatchRewardClaimed(jobId, round, slot.index, slot.node, operator, slot.amountWei);
         // While the result can be challenged, the node's stake stays; a node without enough of it waits until the window is over.
@@ -228,9 +244,18 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         if (state_.claimed.get(slot.index)) {
             uint256 coveredWei = slot.amountWei < insuranceWei ? slot.amountWei : insuranceWei;
             if (coveredWei > 0) insuranceFund.cover(owner, coveredWei);
-        } else {
+        } else if (state_.batch.unclaimedWei >= slot.amountWei) {
+            // Otherwise the owner has it already: the round's rewards have expired.
+            take(jobId, round, state_.batch, slot.amountWei);
             jobManager.transferCredit(owner, slot.amountWei);
         }
+    }
+
+    function take(bytes32 jobId, uint64 round, BatchRound storage batch, uint256 amountWei) private {
+        uint128 left = batch.unclaimedWei;
+        if (amountWei > left) revert ClaimsExpired(jobId, round);
+        // At most what is left.
+        batch.unclaimedWei = left - uint128(amountWei);
     }
 
     /// The state of a settled round and the operator of the node, both of which `slot` must be true for.

@@ -28,6 +28,7 @@ struct RegistryDoors {
 
 /// What the registry starts with; its owner may change it.
 struct RegistrySettings {
+    ITeeVerifier teeVerifier;
     StakeTiers tiers;
     RegistryTimes times;
     SlashShares shares;
@@ -67,6 +68,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         applyTiers(settings.tiers);
         applyTimes(settings.times);
         applyShares(settings.shares);
+        applyTeeVerifier(settings.teeVerifier);
     }
 
     modifier onlySettlement() {
@@ -274,8 +276,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     }
 
     function setTeeVerifier(ITeeVerifier verifier) external onlyOwner {
-        teeVerifier = verifier;
-        emit TeeVerifierChanged(verifier);
+        applyTeeVerifier(verifier);
     }
 
     // Reading
@@ -409,6 +410,11 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         if (tiers_.basic > tiers_.gpu || tiers_.gpu > tiers_.tee || tiers_.tee > tiers_.priority) revert TiersNotAscending();
         tiers = tiers_;
         emit StakeTiersChanged(tiers_);
+    }
+
+    function applyTeeVerifier(ITeeVerifier verifier) private {
+        teeVerifier = verifier;
+        emit TeeVerifierChanged(verifier);
     }
 
     function applyTimes(RegistryTimes memory times_) private {

@@ -551,3 +551,25 @@ test('commitments are bound to the job, the round, the slot and the holder', () 
   ];
   expect(new Set(values).size).toBe(values.length);
 });
+
+test('what nobody claims for a year goes to the job owner, and nothing is paid twice', async () => {
+  await stage.chain.reverting(async () => {
+    const driver = await driverOf();
+    const settled = await driver.run();
+    const [first, second] = [driver.seat(0), driver.seat(1)];
+    await stage.batches.call(first.actor, 'claim', driver.claimArgs(settled, 0));
+    const expire = [driver.job, 0n] as const;
+    expect((await stage.batches.refused(9, 'expire', expire))[0]).toBe('ClaimsOpen');
+    await stage.chain.elapse(365 * 24 * 3600);
+    const before = await creditOf(owner);
+    const { events } = await stage.batches.call(9, 'expire', expire);
+    expect(events).toMatchObject([{ event: 'BatchExpired', owner: accountOf(stage.chain, owner), amountWei: 5_000n }]);
+    expect((await creditOf(owner)) - before).toBe(5_000n);
+    expect(await stage.batches.refused(9, 'expire', expire)).toEqual(['NothingUnclaimed', driver.job, 0n]);
+    expect(await stage.batches.refused(second.actor, 'claim', driver.claimArgs(settled, 1))).toEqual(['ClaimsExpired', driver.job, 0n]);
+    // A conviction that comes later voids the slot; the owner has its reward already.
+    const charge = await driver.convictArgs(settled, 1, wrong, {});
+    await stage.batches.call(8, 'convict', charge);
+    expect((await creditOf(owner)) - before).toBe(5_000n);
+  });
+});

@@ -30,6 +30,7 @@ interface IBatchedProofOfCompute {
         bytes32 correctRoot,
         bytes32 verdictCid
     );
+    event BatchExpired(bytes32 indexed job, uint64 round, address indexed owner, uint256 amountWei);
     event BatchRewardVoided(bytes32 indexed job, uint64 round, uint32 index, address indexed owner, uint256 amountWei);
 
     error JobNotBatched(bytes32 job);
@@ -62,6 +63,9 @@ interface IBatchedProofOfCompute {
     error NothingEarned(uint32 index);
     error AlreadyClaimed(uint32 index);
     error RewardVoided(uint32 index);
+    error ClaimsOpen(uint256 until);
+    error NothingUnclaimed(bytes32 job, uint64 round);
+    error ClaimsExpired(bytes32 job, uint64 round);
     error SlotAlreadyConvicted(uint32 index);
     error OpeningMismatch(bytes32 commitment, bytes32 actual);
     error CommitmentNotSigned(bytes32 node);
@@ -119,6 +123,9 @@ interface IBatchedProofOfCompute {
 
     /// `claim` for many slots of one round.
     function claimMany(bytes32 jobId, uint64 round, BatchSlot[] calldata slots) external;
+
+    /// Gives what nobody has claimed for a year to the job's owner, so that nothing lies here for ever. Anyone.
+    function expire(bytes32 jobId, uint64 round) external;
 
     /// Proves that the result which a slot committed to is wrong, whether it was paid or not. What the slot earned goes back to the job's
     /// owner, out of the insurance fund where it was claimed already. The node is slashed if its operator has signed the commitment, has

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-/// A round settled in batches. `closesAt` is 0 before `commitBatch`, `finalizedAt` 0 before `finalizeBatch`.
+/// A round settled in batches. `closesAt` is 0 before `commitBatch`, `finalizedAt` 0 before `finalizeBatch`. `unclaimedWei` is what nobody
+/// has claimed yet of what the round has earned.
 struct BatchRound {
     bytes32 commitmentsHash;
     bytes32 settlementRoot;
@@ -9,6 +10,7 @@ struct BatchRound {
     uint64 finalizedAt;
     uint32 commitments;
     uint32 redundancy;
+    uint128 unclaimedWei;
 }
 
 /// What `finalizeBatch` is told. A slot's index is `task · redundancy + slot`.

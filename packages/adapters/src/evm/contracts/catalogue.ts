@@ -153,6 +153,7 @@ export const catalogue = {
         reputation: at('reputationRegistry'),
       }),
       fields({
+        teeVerifier: at('teeVerifier'),
         tiers: fields({
           basic: chosen('minStakeWei'),
           gpu: chosen('gpuStakeWei'),
