@@ -191,9 +191,17 @@ test('the job manager does what its model does, call by call, to the wei', async
           if (about !== undefined) {
             const { budget, paid, sponsored, reserve, progressAt, endedAt, nextRound } = about;
             expect(await manager.read('job', [about.id])).toMatchObject({
-              ...{ owner: about.owner, coordinator: about.coordinator, status: jobStates.indexOf(about.state) + 1 },
-              ...{ budget, paid, sponsored, reserve, nextRound: BigInt(nextRound) },
-              ...{ progressAt: BigInt(progressAt), endedAt: BigInt(endedAt), specCid: about.specified ? digest : zeroRoot },
+              owner: about.owner,
+              coordinator: about.coordinator,
+              status: jobStates.indexOf(about.state) + 1,
+              budget,
+              paid,
+              sponsored,
+              reserve,
+              nextRound: BigInt(nextRound),
+              progressAt: BigInt(progressAt),
+              endedAt: BigInt(endedAt),
+              specCid: about.specified ? digest : zeroRoot,
             });
           }
           expect(await manager.read('escrowWei')).toBe(model.escrowWei);

@@ -108,7 +108,7 @@ export class JobsModel {
     }
   }
 
-  private performOn(job: ModelJob | undefined, caller: string, call: JobCall & { job: number }, time: number): void {
+  private performOn(job: ModelJob | undefined, caller: string, call: Extract<JobCall, { job: number }>, time: number): void {
     if (call.does === 'sponsorJob' && caller !== this.doors.emissionPool) throw new Refused('NotThroughItsDoor', caller);
     if (job === undefined) throw new Refused('JobUnknown', `0x${'00'.repeat(32)}`);
     const { id } = job;
@@ -185,7 +185,7 @@ export class JobsModel {
         Object.assign(job, { nextRound: job.nextRound + 1, progressAt: time, closed: false, assigned: false });
         return;
     }
-    throw new Error(`no such call: ${call.does}`);
+    call satisfies never;
   }
 
   private open(owner: string, call: JobCall & { does: 'submitJob' | 'submitRequest' }, specified: boolean, time: number): void {

@@ -347,7 +347,7 @@ test('settings that make no sense are refused, also at creation, and only the ow
   );
   const { abi, bytecode } = catalogue.nodeCertRegistry;
   const created = (settings: object): Promise<Address> =>
-    create(chain, 0, { abi, bytecode }, [stranger, stranger, doorsOf, { ...loneSettings, ...settings }]);
+    create(chain, 0, { abi, bytecode }, [stranger, stranger, doorsOf, { teeVerifier: stranger, ...loneSettings, ...settings }]);
   for (const wrong of [{ basic: tiers.gpu + 1n }, { gpu: tiers.tee + 1n }, { tee: tiers.priority + 1n }]) {
     expect(await lone.refused(0, 'setStakeTiers', [{ ...tiers, ...wrong }])).toEqual(['TiersNotAscending']);
     expect(await refusal(created({ tiers: { ...tiers, ...wrong } }))).toMatchObject({ error: 'TiersNotAscending' });
