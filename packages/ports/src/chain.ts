@@ -356,6 +356,8 @@ export interface ChainReader {
   /** Rewards credited and not yet withdrawn. */
   credit(account: Address): Promise<bigint>;
   reputation(node: NodeId): Promise<ChainReputation>;
+  /** What a node may still be exposed to: its stake without what its open work can earn; 0 where it is not registered. */
+  freeStake(node: NodeId): Promise<bigint>;
   /** Wei that the insurance fund owes `account`. */
   insured(account: Address): Promise<bigint>;
   /** Whether `evidence` proves `statement` to the fault verifier, so that `convict` and `finalize` will take it. */

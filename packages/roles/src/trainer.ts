@@ -6,11 +6,21 @@
  */
 import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey, SlotId } from '@muster/ports';
-import { type Assignment, bytesToHex, commitmentOf, digestOf, encodeLinked, holderOf, MusterError, type Root } from '@muster/protocol';
-import { assignmentProof, type ComputedTask, saltLabel, type ReadBlock } from '@muster/round';
+import {
+  type Assignment,
+  bytesToHex,
+  commitmentOf,
+  digestOf,
+  encodeLinked,
+  holderOf,
+  type JobId,
+  MusterError,
+  type Root,
+} from '@muster/protocol';
+import { assignmentProof, type ComputedTask, exposureOf, saltLabel, type ReadBlock } from '@muster/round';
 import { nodeIn, readAssignment } from './assignments.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
+import { budgetAt, ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { type JobMaterial, MaterialCache } from './material.ts';
 import { proofDigests, signProof } from './proof.ts';
@@ -63,6 +73,8 @@ export class Trainer {
   readonly #materials: MaterialCache;
   readonly #assignments = new Map<Root, Assignment>();
   readonly #refused = new Set<Root>();
+  /** Jobs whose results are worth more than the stake that is free. */
+  readonly #short = new Set<JobId>();
   readonly #computed = new Map<string, ComputedTask>();
 
   constructor(options: TrainerOptions) {
@@ -189,6 +201,7 @@ export class Trainer {
     const task = open.round.tasks.get(place.task);
     if (task?.slots.get(place.slot)?.committed !== undefined && task.slots.get(place.slot)?.committed !== null) return false;
     if (revealOpen(open.job, task)) return false;
+    if (!(await this.#covered(open))) return false;
     const { key, chain, report } = this.#options;
     const computed = await this.#compute(open, place);
     const holder = holderOf(key.node, chain.account);
@@ -198,6 +211,29 @@ export class Trainer {
     if (!(await this.#settling(() => chain.send({ call: 'commit', ...place, node: key.node, commitment, proof })))) return false;
     report('task.committed', { ...place, commitment });
     return true;
+  }
+
+  /**
+   * Whether the stake covers one more result of the job, beside those that are committed and not revealed. Work whose reveal the chain would
+   * refuse is not begun; it goes to another node.
+   */
+  async #covered(open: OpenRound): Promise<boolean> {
+    const { key, chain, report } = this.#options;
+    const { job, rounds, tasks, redundancy } = open.job.submitted;
+    const exposureWei = exposureOf({ budgetWei: budgetAt(open.job, Number.MAX_SAFE_INTEGER), rounds, tasks, redundancy });
+    let waiting = 0n;
+    for (const { slots } of open.round.tasks.values())
+      for (const { committed, revealed } of slots.values()) if (committed?.node === key.node && revealed === null) waiting++;
+    const freeWei = await chain.freeStake(key.node);
+    const missingWei = exposureWei * (waiting + 1n) - freeWei;
+    if (missingWei <= 0n) {
+      this.#short.delete(job);
+      return true;
+    }
+    // Said once: until the stake is topped up or earlier work is paid there is nothing else to say.
+    if (!this.#short.has(job)) report('stake.short', { job, node: key.node, exposureWei, freeWei, missingWei });
+    this.#short.add(job);
+    return false;
   }
 
   async #reveal(open: OpenRound, place: SlotId): Promise<boolean> {

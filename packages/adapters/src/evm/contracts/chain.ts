@@ -175,6 +175,11 @@ class EvmReader implements ChainReader {
     return { score, accepted: counters.accepted, rejected: counters.rejected, missed: counters.missed };
   }
 
+  freeStake(node: NodeId): Promise<bigint> {
+    const contract = { address: this.info.contracts.nodeCertRegistry, abi: nodeCertRegistryAbi } as const;
+    return ask('free stake', () => this.connection.client.readContract({ ...contract, functionName: 'freeStake', args: [node] }));
+  }
+
   insured(account: Address): Promise<bigint> {
     const contract = { address: this.info.contracts.insuranceFund, abi: insuranceFundAbi } as const;
     return ask('insured', () => this.connection.client.readContract({ ...contract, functionName: 'owed', args: [account] }));
