@@ -61,10 +61,12 @@ export {
 export { type ForwardRequest, submitForwardRequest } from './evm/contracts/relay.ts';
 export { type HandOver } from './evm/contracts/relayed-sender.ts';
 export { createRelay, type Relay, type RelayLimits, type RelayOptions, type Sponsorship } from './http/relay.ts';
+export { type AccountRelayOptions, openAccountRelay } from './http/account-relay.ts';
 export { relayOverHttp } from './http/relay-client.ts';
 export { nodeFunctions, type RelayedFunctions } from './http/relayed-functions.ts';
 export { type ChainEndpoint, chainIdOf, type ConnectionOptions } from './evm/contracts/connection.ts';
 export { type ChainFact, type ChainStatus, readChainStatus } from './evm/contracts/status.ts';
+export { type NodeStanding, readNodeStanding, type StakeTierName } from './evm/contracts/node-standing.ts';
 export { type AddressBook, readAddressBook, writeAddressBook } from './evm/contracts/address-book.ts';
 export { contractNames, type ContractName, defaultSettings, type DeploymentSettings, planContracts } from './evm/contracts/catalogue.ts';
 export {

@@ -33,7 +33,7 @@ export type ConnectAccountOptions = ConnectChainOptions & {
 /** Job states in the order of the contract's `JobStatus`; `null` is a job that does not exist. */
 const jobStatuses = [null, 'running', 'paused', 'completed', 'cancelled', 'failed'] as const satisfies readonly (ChainJobStatus | null)[];
 /** Node states in the order of the contract's `NodeStatus`; `null` is a node that is not registered. */
-const nodeStatuses = [
+export const nodeStatuses = [
   null,
   'active',
   'suspended',
