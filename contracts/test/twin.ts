@@ -5,6 +5,7 @@
 import { expect } from 'vitest';
 import type { ChainCall } from '@muster/ports';
 import {
+  type Address,
   assignmentLeaf,
   type CidText,
   cidOfRoot,
@@ -35,7 +36,7 @@ export const roots = [rootOf('result a'), rootOf('result b'), zeroRoot] as const
 const operators = [4, 5, 6, 7, 4] as const;
 export const nodes: readonly NodeId[] = operators.map((_, index) => nodeOf(`twin ${index}`));
 const spec: JobSpec = { ...simulatedSpec, ...shape };
-const BURN = '0x000000000000000000000000000000000000dead';
+const BURN = '0x000000000000000000000000000000000000dead' as Address;
 const CID: CidText = cidOfRoot(rootOf('cid'), 'dag-cbor');
 
 /** Node of a slot by the assignment. */
@@ -60,13 +61,13 @@ export class Twin {
   readonly chain: TestChain;
   readonly job: JobId;
   readonly rules: SimulatedChain;
-  readonly accounts: readonly `0x${string}`[];
+  readonly accounts: readonly Address[];
   /** Results of calls so far: null counts as `taken`. */
   readonly seen = new Map<string, number>();
   /** The newest block's time, seconds. */
   time: number;
 
-  private constructor(chain: TestChain, job: JobId, rules: SimulatedChain, accounts: readonly `0x${string}`[], time: number) {
+  private constructor(chain: TestChain, job: JobId, rules: SimulatedChain, accounts: readonly Address[], time: number) {
     this.chain = chain;
     this.job = job;
     this.rules = rules;
@@ -141,8 +142,8 @@ export class Twin {
       ),
       credits: await Promise.all(this.accounts.map((account) => reader.credit(account))),
       insuranceWei: await reader.balance(info.contracts.insuranceFund),
-      burnedWei: await reader.balance(BURN as `0x${string}` & typeof info.contracts.insuranceFund),
-      coveredWei: await reader.insured(this.accounts[people.owner] as typeof info.contracts.insuranceFund),
+      burnedWei: await reader.balance(BURN),
+      coveredWei: await reader.insured(this.accounts[people.owner] as Address),
       stakesWei: await reader.balance(info.contracts.nodeCertRegistry),
       managedWei: await reader.balance(info.contracts.jobManager),
     };
@@ -198,8 +199,7 @@ export class Twin {
 
   commit(by: number, round: number, task: number, slot: number, node: NodeId, resultRoot: Root): TwinCall {
     const salt = saltOf(round, task, slot);
-    const committed = (holder: Parameters<typeof commitmentOf>[4]): Root =>
-      commitmentOf(this.job, round, task, slot, holder, salt, resultRoot);
+    const committed = (holder: Address): Root => commitmentOf(this.job, round, task, slot, holder, salt, resultRoot);
     const proof = this.proof(round, task, slot);
     const commitment = committed(this.holder(node));
     const call: ChainCall = { call: 'commit', job: this.job, round, task, slot, node, commitment, proof };
@@ -279,8 +279,8 @@ export class Twin {
     return roots.find((root) => commitmentOf(this.job, round, task, slot, holder, salt, root) === entry.commitment) ?? null;
   }
 
-  private holder(node: NodeId): ReturnType<typeof holderOf> {
-    return holderOf(node, this.accounts[operatorOf(node)] as Parameters<typeof holderOf>[1]);
+  private holder(node: NodeId): Address {
+    return holderOf(node, this.accounts[operatorOf(node)] as Address);
   }
 
   private tree(round: number): ReturnType<typeof assignmentTree> {
