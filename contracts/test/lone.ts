@@ -4,7 +4,7 @@
  * Money goes where it really goes: the registry credits in the chain's job manager and deposits in its insurance fund.
  */
 import { type Address } from '@muster/protocol';
-import { type Abi, getContractAddress, type Hex, zeroAddress } from 'viem';
+import { type Abi, getContractAddress, type Hex } from 'viem';
 import { catalogue } from '../../packages/adapters/src/evm/contracts/catalogue.ts';
 import { accountOf, type Handle, handleAt } from './handles.ts';
 import { create, type TestChain } from './harness.ts';

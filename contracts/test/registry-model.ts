@@ -110,7 +110,7 @@ export class RegistryModel {
   tierOf(node: string): number {
     const { stake, caps } = this.node(node);
     if (stake >= this.tiers.priority) return 4;
-    if ((caps & 2n) !== 0n && stake >= this.tiers.tee) return 3;
+    // The third tier takes a quote of a TEE, of which there are none here.
     if ((caps & 1n) !== 0n && stake >= this.tiers.gpu) return 2;
     return stake >= this.tiers.basic ? 1 : 0;
   }

@@ -114,7 +114,9 @@ test('what a stake must be follows from role and capabilities, and its tier from
   expect(await tier(words.plain, tiers.priority - 1n)).toBe(1);
   expect(await tier(words.gpu, tiers.gpu - 1n)).toBe(1);
   expect(await tier(words.gpu, tiers.gpu)).toBe(2);
-  expect(await tier(words.tee, tiers.tee)).toBe(3);
+  // Whoever says that it has a TEE puts up the stake for it, and needs a quote for the tier.
+  expect(await tier(words.tee, tiers.tee)).toBe(1);
+  expect(await tier(words.all, tiers.tee)).toBe(2);
   expect(await tier(words.plain, tiers.priority)).toBe(4);
   expect(await lone.refused(1, 'registerNode', [nodeOf('x'), 0, '', words.gpu, zeroRoot], tiers.gpu - 1n)).toEqual([
     'StakeTooLow',
