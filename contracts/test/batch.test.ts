@@ -559,7 +559,7 @@ test('what nobody claims for a year goes to the job owner, and nothing is paid t
     const [first, second] = [driver.seat(0), driver.seat(1)];
     await stage.batches.call(first.actor, 'claim', driver.claimArgs(settled, 0));
     const expire = [driver.job, 0n] as const;
-    expect((await stage.batches.refused(9, 'expire', expire))[0]).toBe('ClaimsOpen');
+    expect(await stage.batches.refused(9, 'expire', expire)).toContain('ClaimsOpen');
     await stage.chain.elapse(365 * 24 * 3600);
     const before = await creditOf(owner);
     const { events } = await stage.batches.call(9, 'expire', expire);

@@ -157,7 +157,7 @@ describe('deployToFolder', () => {
     await killAfter(3);
     await transfer();
     const details = { error: 'DeploymentDisturbed', nonce: 1, account: deployer };
-    await expect(deployToFolder(folder, options())).rejects.toMatchObject({ code: 'CHAIN_REVERTED', details });
+    await expect(deployToFolder(folder, options())).rejects.toMatchObject({ code: 'DEPLOYMENT_REFUSED', details });
     await expect(deployToFolder(folder, options())).rejects.toMatchObject({ details });
     const book = await deployToFolder(folder, { ...options(), restart: true });
     expect(book.contracts).toEqual(planContracts(deployer, 2));

@@ -194,7 +194,7 @@ test('a deployment that is disturbed says so instead of wiring strangers togethe
     return chain.request(method, (params ?? []) as unknown[]);
   };
   const deploying = deployContracts({ transport: custom({ request: forward }, { retryCount: 0 }), privateKey: chain.keyOf(9), pollMs: 1 });
-  expect(await refusal(deploying)).toMatchObject({ error: 'DeploymentDisturbed' });
+  await expect(deploying).rejects.toMatchObject({ code: 'DEPLOYMENT_REFUSED', details: { error: 'DeploymentDisturbed' } });
 });
 
 test('the job’s own ids travel through the chain unchanged', async () => {

@@ -66,7 +66,7 @@ test('a nonce that something else took after a re-organisation is told, and the 
   const other = keccak256(toHex('other target')).slice(0, 42) as Address;
   const { sender: writer } = sender(1, () => rival.send('rival', { to: other, data: '0x', valueWei: 7n }));
   await expect(writer.send('paying', { to: target, ...pay })).rejects.toMatchObject({
-    code: 'CHAIN_REVERTED',
+    code: 'CHAIN_REORGANISED',
     details: { error: 'NonceReplaced', account: account.address.toLowerCase() },
   });
   expect(await balance()).toBe(0n);
@@ -99,7 +99,7 @@ test('a re-organisation deeper than the confirmations is told, from then on each
   await replaceNewest(4);
   for (let i = 0; i < 2; i++) {
     await expect(settledBlock(connection)).rejects.toMatchObject({
-      code: 'CHAIN_REVERTED',
+      code: 'CHAIN_REORGANISED',
       details: { error: 'DeepReorganisation', block, confirmations: 2 },
     });
     await mine();

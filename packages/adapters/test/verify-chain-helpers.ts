@@ -35,7 +35,7 @@ export async function recordChain(path: string): Promise<void> {
   for (const [index, writer] of writers.entries()) {
     for (let turn = 0; turn < 4; turn++) {
       const node = root(`node ${index} ${turn}`) as string as NodeId;
-      const rest = { region: 'eu', caps: root('caps'), slaId: root('sla'), stakeWei: ETHER } as const;
+      const rest = { region: 'eu', caps: `0x${'0'.repeat(62)}00` as Root, slaId: root('sla'), stakeWei: ETHER } as const;
       await writer.send({ call: 'registerNode', node, role: 'trainer', ...rest });
       await writer.send({ call: 'heartbeat', node });
     }

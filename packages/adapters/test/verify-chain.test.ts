@@ -3,15 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
 import { createBlock, createBlockFromRLP, type Block, type HeaderData } from '@ethereumjs/block';
+import type { ChainInfo } from '@muster/ports';
 import { parseAddress } from '@muster/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connectChain, inProcessTransport, openVerifiedChain, verifyChainFile } from '../src/index.ts';
+import { contractNames } from '../src/evm/contracts/catalogue.ts';
 import { blockOptions, openHeader, sealBlock } from '../src/evm/embedded/machine.ts';
 import { addressOf } from './chain-compliance-setup.ts';
 import { common, dump, faultOf, genesis, open, options, picker, quickCheck, recordChain, tableNames } from './verify-chain-helpers.ts';
 
 const SEED = 20_261_121;
-const TRANSACTIONS = 42;
+const TRANSACTIONS = 52;
 
 let folder: string;
 let path: string;
@@ -65,10 +67,8 @@ test('an untouched record passes, is counted, and nothing on disk changes', asyn
 test('the verified record answers reads like the chain and takes no transactions', async () => {
   const { chain, report } = await openVerifiedChain(path, options);
   const zero = parseAddress(addressOf(0).toLowerCase());
-  const info = {
-    chainId: options.chainId,
-    contracts: { nodeCertRegistry: zero, jobManager: zero, proofOfCompute: zero, modelRegistry: zero, faultVerifier: zero },
-  };
+  const contracts = Object.fromEntries(contractNames.map((name) => [name, zero])) as ChainInfo['contracts'];
+  const info = { chainId: options.chainId, contracts };
   const reader = await connectChain({ transport: inProcessTransport(chain), info });
   expect((await reader.head()).block).toBe(report.head.number);
   expect(await reader.balance(parseAddress(addressOf(41).toLowerCase()))).toBe(1n);
@@ -196,7 +196,7 @@ test('rows that are missing, swapped or added are found', async () => {
       ),
     ),
   ).toBe('block 16');
-  expect(await found((file) => file.exec('DELETE FROM logs WHERE block = 12'))).toBe('log 0 of block 12');
+  expect(await found((file) => file.exec('DELETE FROM logs WHERE block = 22'))).toBe('log 0 of block 22');
   expect(await found((file) => file.exec('DELETE FROM transactions WHERE block = 9'))).toMatch(/^transaction .* in block 9$/);
   expect(await found((file) => file.exec('DELETE FROM nodes WHERE length(key) = 33'))).toMatch(/^code /);
   expect(await found((file) => file.exec("INSERT INTO meta VALUES ('more', 'x')"))).toBe('meta more');
@@ -207,8 +207,8 @@ test('rows that are missing, swapped or added are found', async () => {
 
 test('a forged log is found, also with a header made to fit it', async () => {
   const forge =
-    'INSERT INTO logs SELECT block, log + 1, tx, position, address, topic0, topic1, topic2, topic3, data FROM logs WHERE block = 12';
-  expect(await found((file) => file.exec(forge))).toBe('log 1 of block 12');
+    'INSERT INTO logs SELECT block, log + 1, tx, position, address, topic0, topic1, topic2, topic3, data FROM logs WHERE block = 22';
+  expect(await found((file) => file.exec(forge))).toBe('log 1 of block 22');
   let number = 0n;
   const withHeader = (file: DatabaseSync): void => {
     const head = headBlock(file);

@@ -94,6 +94,16 @@ export const errorCatalogue = {
   STORE_DAMAGED: { status: 500, what: 'A stored object no longer matches its content id.', do: 'Restore it from another copy.' },
   CHAIN_UNREACHABLE: { status: 503, what: 'The chain does not answer.', do: 'Start it, or check the RPC address.' },
   CHAIN_REVERTED: { status: 409, what: 'A contract refused the transaction.', do: 'See the contract error in the message.' },
+  CHAIN_REORGANISED: {
+    status: 409,
+    what: 'The chain took back what had been settled.',
+    do: 'Connect anew and read again; use more confirmations on this chain.',
+  },
+  DEPLOYMENT_REFUSED: {
+    status: 409,
+    what: 'The contracts cannot be deployed as things stand.',
+    do: 'See the message; --restart begins a new deployment.',
+  },
   ROUTE_UNKNOWN: { status: 404, what: 'There is no such address here.', do: 'See docs/spec/07-transport.md for the routes.' },
   FORMAT_UNSUPPORTED: { status: 406, what: 'The store does not serve this format.', do: 'Ask for raw or car.' },
   QUOTA_EXCEEDED: { status: 429, what: 'This node has stored as much as it may here.', do: 'Wait for an hour.' },

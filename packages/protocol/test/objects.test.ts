@@ -67,6 +67,7 @@ const samples: { readonly [K in keyof typeof objectKinds]: object } = {
     assignment: cid,
     resultRoot: root,
     outcome: { kind: 'fault', step: 1, operation: null },
+    offence: 'gradientMismatch',
   },
   checkpoint: {
     version: 1,

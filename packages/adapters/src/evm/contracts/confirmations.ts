@@ -45,7 +45,7 @@ export function confirmationsOf(connection: Connection): Promise<number> {
  * The newest block that counts: the head less the confirmations, the first block on a shorter chain. Never lower than an earlier answer
  * as long as the endpoint is not behind. At depth 0 it is the head, and nothing is remembered: such a chain does not re-organise.
  *
- * Throws CHAIN_UNREACHABLE, and CHAIN_REVERTED (`DeepReorganisation`) once a block that had settled is no longer part of the chain;
+ * Throws CHAIN_UNREACHABLE, and CHAIN_REORGANISED (`DeepReorganisation`) once a block that had settled is no longer part of the chain;
  * from then on always, since what was read may be wrong: a new connection starts afresh.
  */
 export async function settledBlock(connection: Connection): Promise<SettledBlock> {
@@ -72,7 +72,7 @@ export async function settledBlock(connection: Connection): Promise<SettledBlock
 function deepReorganisation(depth: number, last: SettledBlock, now: Hex): MusterError {
   const details = { error: 'DeepReorganisation', block: last.block, expected: last.hash, actual: now, confirmations: depth };
   return new MusterError(
-    'CHAIN_REVERTED',
+    'CHAIN_REORGANISED',
     `the chain took back block ${last.block}, which had ${depth} confirmations: read everything again, with more confirmations`,
     details,
   );

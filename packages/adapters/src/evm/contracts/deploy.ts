@@ -38,8 +38,9 @@ export type { DeploymentPlan, DeploymentProgress, DeployOptions } from './deploy
 
 /**
  * Deploys what the catalogue lists, or finishes what the journal says was begun. Throws CHAIN_UNREACHABLE, FIELD_INVALID for settings, and
- * CHAIN_REVERTED with `error`: WrongChain, InsufficientFunds (with `neededWei`), DeployerBusy, DeploymentUnfinished (the journal holds
- * another deployment), DeploymentDisturbed (the account was used by something else: the addresses are lost), DeploymentFailed.
+ * CHAIN_REVERTED with `error`: WrongChain, InsufficientFunds (with `neededWei`), DeploymentFailed; DEPLOYMENT_REFUSED: DeployerBusy,
+ * DeploymentUnfinished (the journal holds another deployment), DeploymentDisturbed (the account was used by something else: the addresses
+ * are lost).
  */
 export async function deploy(options: DeployOptions): Promise<AddressBook> {
   const run = await prepareDeployment(options);
@@ -96,7 +97,7 @@ export async function deployContracts(options: DeployOptions): Promise<ChainInfo
 
 /**
  * `deploy` with a journal in `folder`, and the address book beside it when all is done; `restart` forgets an unfinished one. Throws also
- * CHAIN_REVERTED (`AlreadyDeployed`) where an address book of the chain is there, unless `restart`.
+ * DEPLOYMENT_REFUSED (`AlreadyDeployed`) where an address book of the chain is there, unless `restart`.
  */
 export async function deployToFolder(folder: string, options: DeployOptions & { readonly restart?: boolean }): Promise<AddressBook> {
   const chainId = await chainIdOf(options);
@@ -183,7 +184,7 @@ function disturbed(name: ContractName, account: Address, nonce: number, journal:
   const details = { error: 'DeploymentDisturbed', account, nonce, contract: name };
   const advice = journal === undefined ? 'deploy again' : `begin anew with --restart, which forgets ${journal.place}`;
   return new MusterError(
-    'CHAIN_REVERTED',
+    'DEPLOYMENT_REFUSED',
     `nonce ${nonce} of ${account} was used by something else before ${name} was created, so the planned addresses are lost: ${advice}`,
     details,
   );
@@ -196,5 +197,9 @@ function failed(name: ContractName, address: Address, problem: string): MusterEr
 
 function alreadyDeployed(file: string, chainId: number): MusterError {
   const details = { error: 'AlreadyDeployed', file, chainId };
-  return new MusterError('CHAIN_REVERTED', `${file} already holds contracts on chain ${chainId}: deploy others with --restart`, details);
+  return new MusterError(
+    'DEPLOYMENT_REFUSED',
+    `${file} already holds contracts on chain ${chainId}: deploy others with --restart`,
+    details,
+  );
 }

@@ -136,7 +136,7 @@ async function freeNonce(connection: Connection, deployer: Address): Promise<num
   );
   if (included === undefined || pending === undefined || included !== pending) {
     const details = { error: 'DeployerBusy', account: deployer, included: included ?? 0, pending: pending ?? 0 };
-    throw new MusterError('CHAIN_REVERTED', `transactions of ${deployer} are still on their way: deploy when they have ended`, details);
+    throw new MusterError('DEPLOYMENT_REFUSED', `transactions of ${deployer} are still on their way: deploy when they have ended`, details);
   }
   return included;
 }
@@ -154,7 +154,7 @@ function unfinished(found: JournalState, place: string): MusterError {
   const { chainId, deployer } = found;
   const details = { error: 'DeploymentUnfinished', file: place, chainId, deployer, begun: found.begun.length };
   return new MusterError(
-    'CHAIN_REVERTED',
+    'DEPLOYMENT_REFUSED',
     `${place} holds an unfinished deployment by ${deployer} on chain ${chainId} of other contracts or settings: finish it as it was begun, or forget it with --restart`,
     details,
   );

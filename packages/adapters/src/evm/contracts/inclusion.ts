@@ -24,8 +24,8 @@ const LOOKS_BEFORE_RESEND = 20;
  * The receipt of `transaction`, `confirmations` deep (default: the connection's) and part of the chain; or `superseded` once another
  * transaction with its nonce lies as deep, so that it can never have one.
  *
- * Throws CHAIN_UNREACHABLE after the connection's timeout without anything new, and CHAIN_REVERTED: for what the endpoint refuses, and
- * `NonceReplaced` where the transaction was in a block, was taken back, and another took its nonce: the call must be judged anew.
+ * Throws CHAIN_UNREACHABLE after the connection's timeout without anything new, CHAIN_REVERTED for what the endpoint refuses, and
+ * CHAIN_REORGANISED (`NonceReplaced`) where the transaction was in a block, was taken back, and another took its nonce: the call must be judged anew.
  */
 export async function include(
   connection: Connection,
@@ -119,7 +119,7 @@ async function nonceGone(connection: Connection, action: string, transaction: Si
 
 function nonceReplaced(action: string, { from, nonce, hash }: SignedTransaction): MusterError {
   return new MusterError(
-    'CHAIN_REVERTED',
+    'CHAIN_REORGANISED',
     `${action}: a re-organisation took transaction ${hash} back, and another of ${from} has used its nonce ${nonce}`,
     { error: 'NonceReplaced', account: from, nonce, transaction: hash },
   );
