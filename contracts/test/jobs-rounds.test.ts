@@ -200,6 +200,21 @@ test('a job pays its budget and no more, also to many at once', async () => {
   expect(await lone.read('job', [job])).toMatchObject({ budget: 10n, paid: 10n });
 });
 
+test('sponsors bring a budget to 128 bits and no further', async () => {
+  const job = await batchedJob(10n);
+  await chain.reverting(async () => {
+    await chain.request('hardhat_setBalance', [accountOf(chain, doors.emissionPool), toHex(2n ** 130n)]);
+    const room = 2n ** 128n - 1n - 10n;
+    const refused = await lone.refused(doors.emissionPool, 'sponsorJob', [job], room + 1n);
+    expect(refused).toEqual(['BudgetTooLarge', 2n ** 128n]);
+    await lone.call(doors.emissionPool, 'sponsorJob', [job], room);
+    expect(await lone.read('job', [job])).toMatchObject({ budget: 2n ** 128n - 1n, sponsored: room });
+    const { events } = await lone.call(1, 'cancelJob', [job]);
+    expect(events).toEqual([{ event: 'JobCancelled', job, refundWei: 2n ** 128n - 1n, reserveWei: 0n }]);
+    expect(await lone.read('credits', [accountOf(chain, doors.emissionPool)])).toBe(room);
+  });
+});
+
 test('an ended job pays its reserve and no more, within its time', async () => {
   const job = await batchedJob(11n);
   const one = accountOf(chain, 3);

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { signHardwareAttestation, signQuote } from '../../packages/adapters/src/evm/attestation.ts';
 import { accountOf, deploy, type Handle } from './handles.ts';
 import { nodeOf, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
-import { deployed, loneRegistry, loneSettings, nextTime, timeOf } from './lone.ts';
+import { deployed, doors, loneRegistry, loneSettings, nextTime, timeOf } from './lone.ts';
 
 const attester = 5;
 const operator = 1;
@@ -135,6 +135,10 @@ test('a node shows its TEE by a quote, and has the tier for as long as the quote
     expect(events).toMatchObject([{ event: 'TeeVerified', node, measurement: rootOf('enclave') }]);
     expect(await lone.read('nodeCert', [node])).toMatchObject({ caps: capsOf({ hasTEE: true }), teeMeasurement: rootOf('enclave') });
     expect(await lone.read('tierOf', [node])).toBe(3);
+    await chain.reverting(async () => {
+      await lone.call(doors.settlement, 'slash', [node, 4, accountOf(chain, 3), accountOf(chain, 4)]);
+      expect(await lone.read('tierOf', [node])).toBe(1);
+    });
     // An attestation may speak of the TEE while the quote lives, and no longer.
     await verify(node, await attested(node, capsOf({ hasTEE: true })));
     const later = await attested(node, capsOf({ hasTEE: true }), { age: 0 });

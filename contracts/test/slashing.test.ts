@@ -183,6 +183,14 @@ test('the third offence that counts takes everything and ends the node for good'
   expect(await reputation.read('countersOf', [node])).toMatchObject({ violations: 4, slashes: 4 });
 });
 
+test('offences are counted to 255 and no further', async () => {
+  await chain.reverting(async () => {
+    const { node, slash } = await slashable('notorious', 10_000n);
+    for (let count = 1; count <= 257; count++) await slash(mismatch);
+    expect(await lone.read('nodeCert', [node])).toMatchObject({ offences: 255 });
+  });
+}, 60_000);
+
 test('offences are remembered over leaving and coming back', async () => {
   const { node, slash } = await slashable('returned', 10_000n);
   await slash(mismatch);
