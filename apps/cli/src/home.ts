@@ -37,7 +37,7 @@ export function homePaths(path: string): HomePaths {
 }
 
 /** Addresses of the network's contracts. */
-export const contractsSchema = struct({
+const contractsFields = {
   forwarder: addressText,
   insuranceFund: addressText,
   reputationRegistry: addressText,
@@ -53,7 +53,8 @@ export const contractsSchema = struct({
   dataConsent: addressText,
   teeVerifier: addressText,
   trainRequest: addressText,
-});
+};
+export const contractsSchema = struct(contractsFields);
 
 const networkSchema = struct({
   version: integer(1, 1),
@@ -69,7 +70,10 @@ export type Network = Infer<typeof networkSchema>;
 export const chainUrl = (network: Pick<Network, 'host' | 'chainPort'>): string => `http://${network.host}:${network.chainPort}`;
 export const coordinatorUrl = (network: Network): string => `http://${network.host}:${network.coordinatorPort}`;
 
-/** The network of a home; null where `muster up` never ran. Throws FIELD_INVALID for a damaged file. */
+/**
+ * The network of a home; null where `muster up` never ran. Throws FIELD_INVALID for a damaged file, USAGE for a network whose contracts are
+ * those of an earlier version.
+ */
 export async function readNetwork(paths: HomePaths): Promise<Network | null> {
   let source: string;
   try {
@@ -84,7 +88,21 @@ export async function readNetwork(paths: HomePaths): Promise<Network | null> {
   } catch (cause) {
     throw new MusterError('FIELD_INVALID', `${paths.network} is not JSON`, { file: paths.network }, { cause });
   }
-  return networkSchema(value, paths.network);
+  try {
+    return networkSchema(value, paths.network);
+  } catch (cause) {
+    const contracts: unknown = (value as { readonly contracts?: unknown } | null)?.contracts;
+    const missing = Object.keys(contractsFields).filter(
+      (name) => typeof contracts === 'object' && contracts !== null && !(name in contracts),
+    );
+    if (missing.length === 0) throw cause;
+    throw new MusterError(
+      'USAGE',
+      `${paths.root} holds a network of an earlier Muster, without the contracts ${missing.join(', ')}: start a new one with \`muster up --home <new folder>\``,
+      { home: paths.root, missing: missing.join() },
+      { cause },
+    );
+  }
 }
 
 /** The network of a home. Throws USAGE where there is none. */

@@ -18,33 +18,27 @@ import {
 } from '@muster/models';
 import type { BlobStore, ChainWriter } from '@muster/ports';
 import {
-  bytesToHex,
   type CidText,
   type Codec,
   decodeLinked,
   digestOf,
-  encodeCanonical,
   encodeLinked,
   type JobId,
+  type JobPolicy,
   type JobSpec,
   keccakOfWords,
   MusterError,
   objectKinds,
   parseCid,
   plainPolicy,
-  type Root,
-  sha256,
 } from '@muster/protocol';
-import { digestIntervalOf, loadMaterial, reader } from '@muster/roles';
+import { digestIntervalOf, loadMaterial, reader, seedOf } from '@muster/roles';
 import { referenceExecutor } from '@muster/engine';
 import type { Output } from './output.ts';
 
 export type PutBlock = (bytes: Uint8Array, codec: Codec) => Promise<CidText>;
 
-/** 32-byte job seed from a number or text, so that the same word gives the same job everywhere. */
-export function seedOf(seed: string | number): Root {
-  return bytesToHex(sha256(encodeCanonical(['muster/job-seed/1', String(seed)]))) as Root;
-}
+export { seedOf };
 
 const defaults = {
   rounds: 10,
@@ -59,6 +53,9 @@ const defaults = {
   verdictTimeoutMs: 120_000,
   roundTimeoutMs: 600_000,
 } as const;
+
+/** Nodes per task where a job file does not say. */
+export const defaultRedundancy = defaults.redundancy;
 
 /** Fields of a spec that a job file may give; the rest follows from them. */
 export type JobSettings = Partial<Omit<JobSpec, 'version' | 'model' | 'dataset' | 'seed'>> & {
@@ -106,11 +103,14 @@ export async function jobSpecFor(settings: JobSettings, blobs: BlobStore): Promi
   return { ...spec, digestInterval: Math.min(spec.localSteps, await digestIntervalOf(spec.model, reader(blobs))) };
 }
 
+/** Whether a path is a module that defines a model, and not a description of one. */
+export const isModule = (path: string): boolean => /\.(?:[cm]?js|ts|mts)$/.test(path);
+
 /** Builds the model that `source` names: a family's settings, a JSON file of them, or a jax-js module. */
 export async function buildFrom(source: unknown, baseFolder: string): Promise<BuiltModel> {
   if (typeof source !== 'string') return await buildModel(decodeModelSpec(source));
   const path = resolve(baseFolder, source);
-  if (!/\.(?:[cm]?js|ts|mts)$/.test(path)) return await buildModel(decodeModelSpec(await readJson(path, 'MODEL_INVALID')));
+  if (!isModule(path)) return await buildModel(decodeModelSpec(await readJson(path, 'MODEL_INVALID')));
   await requireFile(path, 'MODEL_INVALID');
   const loaded = (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   const { definition, training } = loaded;
@@ -196,12 +196,16 @@ export interface SubmitOptions {
   readonly coordinator: ChainWriter['account'];
   readonly validator: ChainWriter['account'];
   readonly budgetWei: bigint;
+  /** How the job is run and paid, given what it trains with. Default: every task counts the same. */
+  readonly policy?: (material: { readonly batchSize: number; readonly records: number }) => JobPolicy;
 }
 
 /** Checks that model and data fit, stores the spec, registers the model and submits the job with its escrow. */
 export async function submitJob(options: SubmitOptions): Promise<JobId> {
   const { spec, blobs, chain, coordinator, validator, budgetWei } = options;
-  await loadMaterial(spec, reader(blobs), referenceExecutor);
+  const { model, shardSizes } = await loadMaterial(spec, reader(blobs), referenceExecutor);
+  const records = shardSizes.reduce((sum, size) => sum + size, 0);
+  const policy = options.policy?.({ batchSize: model.batch.x.shape[0] ?? 1, records }) ?? plainPolicy(spec.tasks);
   const stored = encodeLinked(spec);
   await blobs.put(stored.bytes, 'dag-cbor');
   const specCid = digestOf(stored.cid);
@@ -211,7 +215,7 @@ export async function submitJob(options: SubmitOptions): Promise<JobId> {
   await chain.send({ call: 'registerModel', modelId, modelCid: digestOf(spec.model), datasetCid: digestOf(spec.dataset) });
   const { rounds, tasks, redundancy } = spec;
   const shape = { specCid, modelId, rounds, tasks, redundancy, coordinator, validator, budgetWei };
-  const receipt = await chain.send({ call: 'submitJob', ...shape, policy: plainPolicy(tasks) });
+  const receipt = await chain.send({ call: 'submitJob', ...shape, policy });
   const submitted = receipt.events.find((event) => event.event === 'JobSubmitted');
   if (submitted === undefined) throw new MusterError('INTERNAL', 'the chain took the job without saying its id');
   return submitted.job;

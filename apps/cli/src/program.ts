@@ -24,6 +24,9 @@ import {
 } from './commands/model.ts';
 import { jobControl, jobList, jobShow, jobSubmit } from './commands/jobs.ts';
 import { addDid } from './commands/did.ts';
+import { jobFail, jobRelease, jobSettle } from './commands/endings.ts';
+import { addNode } from './commands/nodes.ts';
+import { jobRequest } from './commands/request.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addPlan } from './commands/plan.ts';
 import { joinCommand, type JoinFlags, portOf, upCommand, type UpFlags } from './commands/up.ts';
@@ -69,6 +72,7 @@ addExecutorOptions(program.command('up'), '1')
 addExecutorOptions(program.command('join <url>'), 'all cores')
   .description('this machine becomes a trainer of the network at <url>')
   .option('--dishonest', 'submit wrong results, to see what happens to liars')
+  .option('--relay', 'the coordinator pays gas and stake: for an account without ether')
   .action(async (url: string, flags: JoinFlags, command: Command) => await joinCommand(contextOf(command), url, flags));
 
 const job = program.command('job').description('submit and control jobs');
@@ -76,6 +80,10 @@ job
   .command('submit <file>')
   .description('submit the job in a JSON file, with its budget in escrow')
   .action(async (file: string, _: object, command: Command) => await jobSubmit(contextOf(command), file));
+job
+  .command('request <file>')
+  .description('TRAIN_REQUEST: ask for the training in a JSON file; the network’s coordinator writes the specification')
+  .action(async (file: string, _: object, command: Command) => await jobRequest(contextOf(command), file));
 job
   .command('list')
   .description('jobs of this network')
@@ -93,6 +101,16 @@ for (const [action, what] of [
     .command(`${action} <job>`)
     .description(what)
     .action(async (id: string, _: object, command: Command) => await jobControl(contextOf(command), jobArgument(id), action));
+}
+for (const [name, act, what] of [
+  ['fail', jobFail, 'end a job that made no progress for its round timeout; anybody may'],
+  ['settle', jobSettle, 'pay finished work of a job that ended early, from its reserve; anybody may'],
+  ['release', jobRelease, 'give the owner of an ended job what of its reserve was not used; anybody may'],
+] as const) {
+  job
+    .command(`${name} <job>`)
+    .description(what)
+    .action(async (id: string, _: object, command: Command) => await act(contextOf(command), jobArgument(id)));
 }
 
 const data = program.command('data').description('datasets');
@@ -163,6 +181,7 @@ program
   .description('replay a job from store and chain alone; exit code 0 only if everything agrees')
   .action(async (id: string, _: object, command: Command) => finish(await auditCommand(contextOf(command), jobArgument(id))));
 
+addNode(program);
 addChain(program, finish);
 addPlan(program, finish);
 addDoctor(program, finish);
@@ -203,6 +222,7 @@ function addProcesses(run: Command): void {
       executor: await executorFromEnvironment(process.env),
       dishonest: false,
       accountKey: paths.key('validator.account'),
+      relay: false,
       report: reportJson,
       signal: controller.signal,
     });
@@ -222,6 +242,7 @@ function addProcesses(run: Command): void {
         executor: await executorFromEnvironment(process.env),
         dishonest: dishonest === true,
         accountKey: null,
+        relay: false,
         report: reportJson,
         signal: controller.signal,
       });

@@ -67,6 +67,7 @@ export { nodeFunctions, type RelayedFunctions } from './http/relayed-functions.t
 export { type ChainEndpoint, chainIdOf, type ConnectionOptions } from './evm/contracts/connection.ts';
 export { type ChainFact, type ChainStatus, readChainStatus } from './evm/contracts/status.ts';
 export { type NodeStanding, readNodeStanding, type StakeTierName } from './evm/contracts/node-standing.ts';
+export { predictRequestedJob } from './evm/contracts/predict-request.ts';
 export { type AddressBook, readAddressBook, writeAddressBook } from './evm/contracts/address-book.ts';
 export { contractNames, type ContractName, defaultSettings, type DeploymentSettings, planContracts } from './evm/contracts/catalogue.ts';
 export {

@@ -5,6 +5,7 @@ export * from './history.ts';
 export * from './link.ts';
 export * from './material.ts';
 export * from './proof.ts';
+export * from './requested-spec.ts';
 export * from './requests.ts';
 export * from './trainer.ts';
 export * from './validator.ts';

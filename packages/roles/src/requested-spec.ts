@@ -15,11 +15,14 @@ import {
   encodeLinked,
   type ErrorDetails,
   type HyperParameters,
+  type JobId,
   type JobSpec,
   MusterError,
   objectKinds,
   type Root,
+  type Settlement,
   sha256,
+  type TrainingRequest,
 } from '@muster/protocol';
 import { digestIntervalFor, type ReadBlock } from '@muster/round';
 import { type JobRecord, objectCid } from './history.ts';
@@ -45,27 +48,33 @@ function timeouts(roundTimeoutSeconds: number): Pick<JobSpec, `${'commit' | 'rev
   };
 }
 
+/** What was asked for in a TRAIN_REQUEST, and the base model as the registry has it: null where it was not registered before. */
+export interface RequestedTraining {
+  readonly asked: TrainingRequest & { readonly job: JobId };
+  readonly modelCid: Root | null;
+}
+
+/** How rounds can be settled by the coordinators of this version. */
+export const settlementsCarriedOut: readonly Settlement[] = ['direct'];
+
 /**
- * The spec that the request of `job` asks for: the same for everybody. Throws JOB_INVALID naming what cannot be carried out, OBJECT_MISSING
+ * The spec that a request leads to: the same for everybody. Throws JOB_INVALID naming what cannot be carried out, OBJECT_MISSING
  * where the store lacks the base model, and decoding errors.
  */
-export async function requestedSpec(job: JobRecord, read: ReadBlock): Promise<JobSpec> {
-  const { request } = job;
-  const id = job.submitted.job;
-  if (request === null) throw new MusterError('JOB_INVALID', `job ${id} was not requested`, { job: id });
-  const { baseModel, dataset, totalRounds, minParticipants, hyperParameters } = request.asked;
-  if (request.modelCid === null) throw refused('baseModel', `model ${baseModel} was not registered before the request`, { baseModel });
+export async function requestedSpec({ asked: request, modelCid: registered }: RequestedTraining, read: ReadBlock): Promise<JobSpec> {
+  const { job, baseModel, dataset, totalRounds, minParticipants, hyperParameters } = request;
+  if (registered === null) throw refused('baseModel', `model ${baseModel} was not registered before the request`, { baseModel });
   const asked = decodeHyperParameters(hyperParameters);
-  if (asked.settlement !== 'direct')
-    throw refused('settlement', `a ${asked.settlement} settlement: rounds of requested jobs are settled directly`);
-  const modelCid = objectCid(request.modelCid);
+  if (!settlementsCarriedOut.includes(asked.settlement))
+    throw refused('settlement', `${asked.settlement}: coordinators carry out ${settlementsCarriedOut.join(', ')}`);
+  const modelCid = objectCid(registered);
   const model = decodeModel(await read(modelCid));
   const trainStep = decodeProgram(await read(model.programs.trainStep));
   checkTraining(asked, model, trainStep);
   const { tasks, redundancy, localSteps, roundTimeout, seed } = asked;
   const value = {
     version: 1,
-    name: `request ${id}`,
+    name: `request ${job}`,
     model: modelCid,
     dataset: objectCid(dataset),
     seed: seedOf(seed),
@@ -96,7 +105,7 @@ export async function requestedSpec(job: JobRecord, read: ReadBlock): Promise<Jo
  */
 export async function checkRequested(job: JobRecord, read: ReadBlock): Promise<void> {
   if (job.request === null) return;
-  const expected = digestOf(encodeLinked(await requestedSpec(job, read)).cid);
+  const expected = digestOf(encodeLinked(await requestedSpec(job.request, read)).cid);
   if (expected === job.specCid) return;
   throw new MusterError('JOB_INVALID', `the request leads to spec ${expected}, the coordinator named ${job.specCid}`, {
     job: job.submitted.job,

@@ -11,9 +11,7 @@ import { digestOf, encodeLinked, type ErrorCode, type JobId, MusterError } from 
 import type { JobRecord } from './history.ts';
 import { reader, reasonOf, type Report, type Scheduler } from './link.ts';
 import { loadMaterial } from './material.ts';
-import { requestedSpec } from './requested-spec.ts';
-
-export { checkRequested, requestedSpec, seedOf } from './requested-spec.ts';
+import { type RequestedTraining, requestedSpec } from './requested-spec.ts';
 
 export interface RequestDeskOptions {
   readonly chain: ChainWriter;
@@ -65,15 +63,14 @@ export class RequestDesk {
     if (attempt.underWay || this.#options.scheduler.now() < attempt.nextMs) return;
     this.#attempts.set(id, attempt);
     attempt.underWay = true;
-    void this.#carryOut(job, attempt);
+    void this.#carryOut(id, job.request, attempt);
   }
 
-  async #carryOut(job: JobRecord, attempt: Attempt): Promise<void> {
+  async #carryOut(id: JobId, request: RequestedTraining, attempt: Attempt): Promise<void> {
     const { chain, blobs, executor, limits, scheduler, report } = this.#options;
-    const id = job.submitted.job;
     try {
       const read = reader(blobs);
-      const spec = await requestedSpec(job, read);
+      const spec = await requestedSpec(request, read);
       // Whatever a job file is checked for before it is submitted.
       await loadMaterial(spec, read, executor, limits);
       const { cid, bytes } = encodeLinked(spec);

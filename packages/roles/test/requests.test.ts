@@ -75,6 +75,12 @@ async function request(
   return asked.job;
 }
 
+/** The spec that the request of a job leads to. */
+async function specOf(world: World, { request: asked }: JobRecord): Promise<JobSpec> {
+  if (asked === null) throw new Error('the job was not requested');
+  return await requestedSpec(asked, reader(world.blobs));
+}
+
 const paidOf = (record: JobRecord): bigint[] =>
   [...record.rounds.values()]
     .flatMap(({ tasks }) => [...tasks.values()])
@@ -93,7 +99,7 @@ describe('a requested training', () => {
     await inWorld({ trainers: 4 }, async (world) => {
       const job = await request(world);
       const record = await world.finish(job);
-      const spec = await requestedSpec(record, reader(world.blobs));
+      const spec = await specOf(world, record);
       expect(record.specCid).toBe(digestOf(encodeLinked(spec).cid));
       const expected: Partial<JobSpec> = {
         name: `request ${job}`,
@@ -134,7 +140,7 @@ describe('a requested training', () => {
       await world.startCoordinator();
       const record = await world.finish(job);
       expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null });
-      expect(record.specCid).toBe(digestOf(encodeLinked(await requestedSpec(record, reader(world.blobs))).cid));
+      expect(record.specCid).toBe(digestOf(encodeLinked(await specOf(world, record)).cid));
     });
   });
 
@@ -232,7 +238,7 @@ test('the programs of every optimizer show what a request is compared with', asy
       await storeOrder(order, world.blobs);
       const learningRate = Math.round(optimizer.learningRate * 1e9);
       const job = await request(world, { order, hyper: { optimizer: optimizer.kind, learningRate } });
-      const spec = await requestedSpec(await world.record(job), reader(world.blobs));
+      const spec = await specOf(world, await world.record(job));
       expect(spec.model).toBe(order.model.cid);
     }
     const warm = await buildModel({
@@ -247,6 +253,6 @@ test('the programs of every optimizer show what a request is compared with', asy
     const order: Order = { ...(await tinyOrder()), model: warm };
     await storeOrder(order, world.blobs);
     const job = await request(world, { order, hyper: { optimizer: 'sgd', learningRate: 100_000_000 } });
-    expect((await requestedSpec(await world.record(job), reader(world.blobs))).model).toBe(warm.cid);
+    expect((await specOf(world, await world.record(job))).model).toBe(warm.cid);
   });
 });

@@ -1,11 +1,13 @@
 /**
- * `muster job …`: submit, list, show, pause, resume, stop.
+ * `muster job …`: submit, list, show, pause, resume, stop. Requests and what becomes of ended jobs: `request.ts`, `endings.ts`.
  */
 import { dirname, resolve } from 'node:path';
-import { installFastSha256 } from '@muster/adapters';
+import { type CoordinatorClient, installFastSha256 } from '@muster/adapters';
+import type { ChainJob } from '@muster/ports';
 import { type CidText, type JobId, MusterError } from '@muster/protocol';
-import { asCid, buildFrom, jobSpecFor, readJson, storeDataset, storeModel, submitJob } from '../jobs.ts';
-import { percent, shortId } from '../output.ts';
+import { asCid, buildFrom, defaultRedundancy, jobSpecFor, readJson, storeDataset, storeModel, submitJob } from '../jobs.ts';
+import { ether, percent, shortId } from '../output.ts';
+import { decodePolicyFile, describeReward, type PolicyFile, policyOf } from '../policy.ts';
 import { connectOrganizer, type Context } from './context.ts';
 
 /** A job file: settings of the spec, with model and data by content id, path or description, and a budget in ether. */
@@ -15,6 +17,7 @@ interface JobFile {
   readonly dataset: string;
   readonly seed: string | number;
   readonly budgetEther: string | number;
+  readonly policy: PolicyFile;
   readonly settings: Record<string, unknown>;
 }
 
@@ -22,7 +25,7 @@ function decodeJobFile(value: unknown, path: string): JobFile {
   const wrong = (field: string, expected: string): MusterError =>
     new MusterError('JOB_INVALID', `${path}: field "${field}" must be ${expected}`, { file: path, field });
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong('(file)', 'a JSON object');
-  const { name, model, dataset, seed = 1, budgetEther = 1, ...settings } = value as Record<string, unknown>;
+  const { name, model, dataset, seed = 1, budgetEther = 1, policy: terms, ...settings } = value as Record<string, unknown>;
   if (typeof name !== 'string' || name === '') throw wrong('name', 'text');
   if (typeof dataset !== 'string') throw wrong('dataset', 'a content id or a path');
   if (typeof model !== 'string' && (model === null || typeof model !== 'object'))
@@ -33,7 +36,13 @@ function decodeJobFile(value: unknown, path: string): JobFile {
   }
   for (const field of Object.keys(settings))
     if (!settingNames.has(field)) throw wrong(field, `one of the known fields: ${[...settingNames].join(', ')}`);
-  return { name, model, dataset, seed, budgetEther, settings };
+  const policy = decodePolicyFile(terms, path);
+  // A round that begins has at least the nodes that the chain asks for.
+  if (settings['minimumNodes'] === undefined && policy.minParticipants > 0) {
+    const { redundancy } = settings;
+    settings['minimumNodes'] = Math.max(policy.minParticipants, typeof redundancy === 'number' ? redundancy : defaultRedundancy);
+  }
+  return { name, model, dataset, seed, budgetEther, policy, settings };
 }
 
 const settingNames = new Set([
@@ -76,6 +85,7 @@ export async function jobSubmit(context: Context, file: string): Promise<void> {
     coordinator: network.accounts.coordinator,
     validator: network.accounts.validator,
     budgetWei: weiOf(job.budgetEther),
+    policy: (material) => policyOf(job.policy, spec, material),
   });
   output.event(
     'job.submitted',
@@ -107,24 +117,63 @@ export async function jobList({ paths, output }: Context): Promise<void> {
   output.event('job.list', { count: jobs.length }, null);
 }
 
+interface JobDetail extends JobSummary {
+  readonly checkpoints: readonly {
+    readonly round: number;
+    readonly checkpoint: string;
+    readonly loss: number;
+    readonly accuracy: number | null;
+  }[];
+}
+
+/** What the coordinator tells about a job; null where it does not have it: a requested job without a specification, or another's. */
+async function detailOf(client: CoordinatorClient, id: JobId): Promise<JobDetail | null> {
+  try {
+    return (await client.get(`jobs/${id}`)) as JobDetail;
+  } catch (error) {
+    if (error instanceof MusterError && error.code === 'JOB_UNKNOWN') return null;
+    throw error;
+  }
+}
+
 export async function jobShow({ paths, output }: Context, id: JobId): Promise<void> {
-  const { client } = await connectOrganizer(paths);
-  const job = (await client.get(`jobs/${id}`)) as JobSummary & {
-    readonly checkpoints: readonly {
-      readonly round: number;
-      readonly checkpoint: string;
-      readonly loss: number;
-      readonly accuracy: number | null;
-    }[];
-  };
-  output.line(`job ${job.job}  "${job.name}"`);
-  output.line(`  state    ${job.state}${job.phase === null ? '' : `, round ${job.round} of ${job.rounds}: ${job.phase}`}`);
-  output.line(`  trainers ${job.trainers} present, ${job.slashed.length} slashed, ${job.replaced.length} slots replaced`);
-  for (const { round, loss, accuracy, checkpoint } of job.checkpoints) {
+  const { client, chain } = await connectOrganizer(paths);
+  const [job, known] = await Promise.all([detailOf(client, id), chain.job(id)]);
+  if (known === null) throw new MusterError('JOB_UNKNOWN', `the chain has no job ${id}`, { job: id });
+  if (job === null) {
+    const why = BigInt(known.specCid) === 0n ? 'requested, not specified by its coordinator yet' : 'not known to this coordinator';
+    output.line(`job ${id}`);
+    output.line(`  state    ${known.status}, ${why}`);
+  } else {
+    output.line(`job ${job.job}  "${job.name}"`);
+    output.line(`  state    ${job.state}${job.phase === null ? '' : `, round ${job.round} of ${job.rounds}: ${job.phase}`}`);
+    output.line(`  trainers ${job.trainers} present, ${job.slashed.length} slashed, ${job.replaced.length} slots replaced`);
+  }
+  const money = moneyOf(known);
+  for (const line of moneyLines(known, money)) output.line(`  ${line}`);
+  for (const { round, loss, accuracy, checkpoint } of job?.checkpoints ?? []) {
     const scores = accuracy === null ? 'no held-out records to evaluate' : `loss ${loss.toFixed(4)}  accuracy ${percent(accuracy)}`;
     output.line(`  round ${String(round).padStart(3)}  ${scores}  ${shortId(checkpoint)}`);
   }
-  output.event('job.shown', { ...job }, job.model === null ? null : `  model    ${job.model}`);
+  const model = job?.model ?? null;
+  const shown = job ?? { job: id, state: known.status, round: known.nextRound };
+  output.event('job.shown', { ...shown, policy: known.policy, ...money }, model === null ? null : `  model    ${model}`);
+}
+
+/** Where a job's budget is. What was refunded is the rest: the chain keeps `reserveWei` of an ended job until it is released. */
+function moneyOf({ status, budgetWei, paidWei, reserveWei }: ChainJob) {
+  const refundWei = status === 'running' || status === 'paused' ? 0n : budgetWei - paidWei - reserveWei;
+  return { budgetWei, paidWei, reserveWei, refundWei };
+}
+
+function moneyLines({ policy }: ChainJob, { budgetWei, paidWei, reserveWei, refundWei }: ReturnType<typeof moneyOf>): string[] {
+  const { reward, kind, settlement, minParticipants, roundTimeout } = policy;
+  const reserve = reserveWei === 0n ? '' : `, reserved ${ether(reserveWei)}`;
+  return [
+    `policy   ${kind}, settled ${settlement}, at least ${minParticipants} nodes, fails after ${roundTimeout} s without progress`,
+    `reward   ${describeReward(reward)}`,
+    `budget   ${ether(budgetWei)} ether: paid ${ether(paidWei)}, refunded ${ether(refundWei)}${reserve}`,
+  ];
 }
 
 export async function jobControl({ paths, output }: Context, id: JobId, action: 'pause' | 'resume' | 'stop'): Promise<void> {

@@ -7,7 +7,7 @@ import { MusterError } from '@muster/protocol';
 import { reasonOf } from '@muster/roles';
 import { executorEnvironment, type ExecutorFlags } from '../executor.ts';
 import { startNetwork } from '../network.ts';
-import { shortId } from '../output.ts';
+import { ether, shortId } from '../output.ts';
 import { runNodeProcess } from '../processes/node.ts';
 import { stopOnSignals } from '../runtime.ts';
 import type { Context } from './context.ts';
@@ -95,6 +95,17 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
       return `  ${event}: ${String(fields['reason'])}`;
     case 'node.ready':
       return `  ${String(fields['role'])} ${node} is ready${typeof fields['executor'] === 'string' ? ` (executor ${fields['executor']})` : ''}`;
+    case 'stake.short': {
+      const [worth, free, missing] = [fields['exposureWei'], fields['freeWei'], fields['missingWei']].map((wei) =>
+        ether(BigInt(String(wei))),
+      );
+      const what = `a result of job ${shortId(String(fields['job']))} is worth ${worth} ether, the node's stake has ${free} free`;
+      return `  ${what}: it gets no work of that job until \`muster node top-up ${missing}\``;
+    }
+    case 'request.specified':
+      return `  job ${shortId(String(fields['job']))} was requested, its spec is ${String(fields['spec'])}`;
+    case 'request.refused':
+      return `  request of job ${shortId(String(fields['job']))} ${fields['again'] === true ? 'waits' : 'refused'}: ${String(fields['reason'])}`;
     case 'task.trained':
       return `  ${round}: task ${number(fields['task'])} trained in ${number(fields['milliseconds'])} ms`;
     default:
@@ -104,6 +115,7 @@ export function describe(event: string, fields: Readonly<Record<string, unknown>
 
 export interface JoinFlags extends ExecutorFlags {
   readonly dishonest?: boolean;
+  readonly relay?: boolean;
 }
 
 export async function joinCommand({ paths, output }: Context, url: string, flags: JoinFlags): Promise<void> {
@@ -117,6 +129,7 @@ export async function joinCommand({ paths, output }: Context, url: string, flags
     executor,
     dishonest: flags.dishonest === true,
     accountKey: null,
+    relay: flags.relay === true,
     signal: controller.signal,
     report: (event, fields) => output.event(event, fields, describe(event, fields)),
   });

@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 import {
+  addressOfKey,
   executorFromEnvironment,
   connectAccount,
   createServer,
@@ -10,13 +11,16 @@ import {
   loadOrCreateAccountKey,
   loadOrCreateNodeKey,
   lockHome,
+  nodeFunctions,
+  openAccountRelay,
   openEventLog,
   openFolderStore,
   openNonceStore,
   systemClock,
   verifySignature,
 } from '@muster/adapters';
-import { networkName } from '@muster/protocol';
+import type { ChainWriter } from '@muster/ports';
+import { type Address, networkName } from '@muster/protocol';
 import { Coordinator, reasonOf } from '@muster/roles';
 import { chainUrl, type HomePaths, type Network } from '../home.ts';
 import { costLimits } from '../machine.ts';
@@ -25,6 +29,8 @@ import { createScheduler, reportJson, stopOnSignals, stopWithParent, untilDone }
 /** Stake of one ether and something to spare. */
 export const grantWei = 2n * 10n ** 18n;
 const presenceTimeoutMs = 4000;
+/** Stakes that the relay gives away to nodes without ether while this process runs, and what its account is given for them. */
+const sponsoredWei = 1000n * 10n ** 18n;
 
 export interface CoordinatorProcessOptions {
   readonly paths: HomePaths;
@@ -51,12 +57,27 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
   const nonces = openNonceStore(join(paths.coordinator, 'nonces.sqlite'));
   const scheduler = createScheduler();
   const executor = await executorFromEnvironment(process.env);
+  const relayKey = await loadOrCreateAccountKey(paths.key('relay.account'));
+  await untilDone(
+    () => fill(chain, addressOfKey(relayKey)),
+    signal,
+    (error) => reportJson('coordinator.waiting', { reason: reasonOf(error) }),
+  );
+  const relay = openAccountRelay({
+    rpcUrl: chainUrl(network),
+    info,
+    privateKey: relayKey,
+    functions: nodeFunctions,
+    sponsorship: { functions: { nodeCertRegistry: ['registerNode'] }, maxWei: grantWei, totalWei: sponsoredWei },
+    onFault: (error) => reportJson('coordinator.fault', { reason: reasonOf(error) }),
+  });
   const coordinator = new Coordinator({
     chain,
     blobs: store,
     log,
     executor,
     limits: costLimits(executor),
+    verify: verifySignature,
     scheduler,
     report: reportJson,
     signal,
@@ -84,6 +105,7 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
     onRefused: (refused) =>
       void coordinator.recordRefusal(refused).catch((error: unknown) => reportJson('coordinator.trouble', { reason: reasonOf(error) })),
     onFault: (error) => reportJson('coordinator.fault', { reason: reasonOf(error) }),
+    fallback: (request) => relay.answer(request),
   });
   coordinator.onChange((event, data) => server.broadcast({ event, data }));
   chain.watch(() => scheduler.wake(), signal);
@@ -93,4 +115,10 @@ export async function runCoordinatorProcess({ paths, network }: CoordinatorProce
   log.close();
   nonces.close();
   lock.release();
+}
+
+/** Brings the relay's account up to what it may give away. */
+async function fill(chain: ChainWriter, relay: Address): Promise<void> {
+  const missingWei = sponsoredWei - (await chain.balance(relay));
+  if (missingWei > 0n) await chain.send({ call: 'transfer', to: relay, amountWei: missingWei });
 }

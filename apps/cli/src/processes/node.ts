@@ -5,18 +5,21 @@ import { join } from 'node:path';
 import {
   connectAccount,
   connectCoordinator,
+  connectRelayedAccount,
   type CoordinatorClient,
   installFastSha256,
   loadOrCreateAccountKey,
   loadOrCreateNodeKey,
   lockHome,
   packCapabilities,
+  relayOverHttp,
 } from '@muster/adapters';
 import type { CompiledExecutor } from '@muster/engine';
-import type { ChainInfo, ChainWriter, NodeKey } from '@muster/ports';
+import type { ChainInfo, ChainNodeStatus, ChainWriter, NodeKey } from '@muster/ports';
 import { integer, MusterError, networkName, type Root, struct, text } from '@muster/protocol';
 import { type CoordinatorLink, reasonOf, type Report, Trainer, Validator } from '@muster/roles';
 import { contractsSchema } from '../home.ts';
+import { writeMembership } from '../membership.ts';
 import { costLimits } from '../machine.ts';
 import { createScheduler, untilDone, type WakeableScheduler } from '../runtime.ts';
 
@@ -30,6 +33,8 @@ export interface NodeProcessOptions {
   readonly dishonest: boolean;
   /** Account key file; null: one of the node's own. */
   readonly accountKey: string | null;
+  /** The account has no gas: what it signs is paid for by the coordinator's relay, its stake too. */
+  readonly relay: boolean;
   readonly report: Report;
   readonly signal: AbortSignal;
 }
@@ -63,7 +68,16 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<void>
     const info: ChainInfo = { chainId: answer.chainId, contracts: answer.contracts };
     const rpc = new URL(url);
     rpc.port = String(answer.chainPort);
-    const chain = await connectAccount({ rpcUrl: rpc.origin, info, privateKey });
+    const account = { rpcUrl: rpc.origin, info, privateKey };
+    const chain = options.relay ? await connectRelayedAccount({ ...account, handOver: relayOverHttp(url) }) : await connectAccount(account);
+    await writeMembership(home, {
+      version: 1,
+      url,
+      rpcUrl: rpc.origin,
+      relay: options.relay,
+      chainId: info.chainId,
+      contracts: info.contracts,
+    });
     const network = networkName(info.chainId, info.contracts.proofOfCompute);
     const client = connectCoordinator({ url, key, network, patienceMs: 10_000 });
     await register(options, client, chain, key);
@@ -77,9 +91,15 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<void>
   }
 }
 
+const inactive = {
+  suspended: 'the node was slashed below the stake it needs: `muster node top-up <ether>` puts it back to work',
+  unbonding: 'the node is leaving: `muster node cancel-unbond` puts it back to work',
+  deactivated: 'the node was convicted of cheating and can never work again',
+} as const satisfies Partial<Record<ChainNodeStatus, string>>;
+
 /** Registers the node with its stake, unless it is registered already. */
 async function register(
-  { role, report, signal }: NodeProcessOptions,
+  { role, report, signal, relay }: NodeProcessOptions,
   client: CoordinatorClient,
   chain: ChainWriter,
   key: NodeKey,
@@ -89,10 +109,11 @@ async function register(
     if (known !== null) {
       if (known.operator !== chain.account)
         throw new MusterError('NODE_UNKNOWN', `node ${key.node} is registered by another account, ${known.operator}`, { node: key.node });
-      if (!known.active) throw new MusterError('NODE_INACTIVE', `node ${key.node} has lost its stake`, { node: key.node });
-      return;
+      if (known.status === 'active') return;
+      // Who has left and taken the stake may register again; everybody else says with a command what is to happen.
+      if (known.status !== 'left') throw new MusterError('NODE_INACTIVE', inactive[known.status], { node: key.node, status: known.status });
     }
-    if ((await chain.balance(chain.account)) < stakeWei) await client.message('fund', { account: chain.account });
+    if (!relay && (await chain.balance(chain.account)) < stakeWei) await client.message('fund', { account: chain.account });
     const caps = packCapabilities({ hasGPU: false, hasTEE: false, diskGB: 1, bandwidthMbps: 10, computeUnits: 1 });
     await chain.send({ call: 'registerNode', node: key.node, role, region: 'local', caps, slaId: noSla, stakeWei });
     report('node.registered', { node: key.node, role, operator: chain.account, stakeWei });
