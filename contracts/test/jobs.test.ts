@@ -1,5 +1,6 @@
 import type { ChainWriter } from '@muster/ports';
 import { encodeHyperParameters, keccakOfWords, plainPolicy, type Address, type JobId, type JobPolicy, type Root } from '@muster/protocol';
+import * as fc from 'fast-check';
 import { toHex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainRequestAbi } from '../../packages/adapters/src/evm/generated/index.ts';
@@ -132,6 +133,53 @@ test('terms of payment and times that make no sense are refused', async () => {
     expect(await refusal(submit(owner, { policy: { reward: wrong } }))).toEqual({ error: 'RewardTermsInvalid' });
   }
 });
+
+const count = fc.oneof(fc.constantFrom(0, 1, 2, 64, 65, 0xffff_ffff), fc.nat(100));
+const basisPoints = fc.constantFrom(0, 1, 9_999, 10_000, 10_001, 65_535);
+const anyPolicy: fc.Arbitrary<JobPolicy> = fc.record({
+  kind: fc.constantFrom('federated', 'dataParallel', 'singleNode'),
+  settlement: fc.constantFrom('direct', 'batched'),
+  minParticipants: count,
+  roundTimeout: fc.constantFrom(0, 59, 60, 61, 365 * 86_400, 365 * 86_400 + 1, 2 ** 40),
+  reward: fc.record({
+    model: fc.constantFrom('perRound', 'perBatch', 'perGradientUpdate', 'perAccuracyGain'),
+    scoreTotal: count,
+    gpuSecondsPerTask: count,
+    batchSize: count,
+    stepsPerTask: count,
+    bonusBasisPoints: basisPoints,
+    targetGainBasisPoints: basisPoints,
+  }),
+});
+
+/** What terms are refused with, in the contract's order; null where they are taken. */
+function wrongWith(rounds: number, tasks: number, redundancy: number, policy: JobPolicy): string | null {
+  if (rounds === 0 || tasks === 0 || redundancy === 0 || redundancy > 64) return 'JobShapeInvalid';
+  if ((policy.kind === 'singleNode' && tasks > 1) || (policy.kind === 'dataParallel' && tasks === 1)) return 'KindNeedsOtherShape';
+  if (policy.roundTimeout < 60 || policy.roundTimeout > 365 * 86_400) return 'TimeoutInvalid';
+  const terms = policy.reward;
+  const unpayable = {
+    perRound: false,
+    perBatch: terms.gpuSecondsPerTask === 0 || terms.batchSize === 0,
+    perGradientUpdate: terms.stepsPerTask === 0,
+    perAccuracyGain: terms.bonusBasisPoints > 10_000 || terms.targetGainBasisPoints === 0,
+  }[terms.model];
+  return terms.scoreTotal === 0 || unpayable ? 'RewardTermsInvalid' : null;
+}
+
+test('whatever its terms, a job is taken as it is or refused for what is wrong with it', async () => {
+  const owner = await chain.actor(9);
+  const small = fc.oneof({ weight: 4, arbitrary: fc.constantFrom(1, 2, 3) }, { weight: 1, arbitrary: count });
+  await fc.assert(
+    fc.asyncProperty(small, small, small, anyPolicy, async (rounds, tasks, redundancy, policy) => {
+      const submitting = submit(owner, { rounds, tasks, redundancy, policy });
+      const expected = wrongWith(rounds, tasks, redundancy, policy);
+      if (expected !== null) expect(await refusal(submitting)).toMatchObject({ error: expected });
+      else expect((await submitting).events[1]).toMatchObject({ event: 'JobTermsSet', policy });
+    }),
+    { numRuns: 150 },
+  );
+}, 60_000);
 
 test('a budget of more than 128 bits is refused', async () => {
   const owner = await chain.actor(9);

@@ -107,6 +107,28 @@ test('an older attestation, and the same again, does not replace what a newer on
   expect(await lone.read('nodeCert', [node])).toMatchObject({ caps: capsOf() });
 });
 
+test('whatever an attester finds is taken where the stake is enough for it', async () => {
+  const stake = fc.constantFrom(tiers.basic, tiers.gpu - 1n, tiers.gpu, tiers.tee);
+  const role = fc.nat(4);
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(stake, role, fc.boolean(), fc.nat(0xffff_ffff), async (stakeWei, as, hasGPU, diskGB) => {
+      const node = nodeOf(`found ${count++}`);
+      await lone.call(operator, 'registerNode', [node, as, '', zeroRoot, zeroRoot], stakeWei);
+      const caps = capsOf({ hasGPU, diskGB });
+      const required = hasGPU && as === 0 ? tiers.gpu : tiers.basic;
+      const attestation = await attested(node, caps);
+      if (stakeWei < required) {
+        expect(await refused(node, attestation)).toEqual(['StakeTooLow', stakeWei, required]);
+        return;
+      }
+      await verify(node, attestation);
+      expect(await lone.read('nodeCert', [node])).toMatchObject({ caps, stake: stakeWei, hardwareVerified: true });
+    }),
+    { numRuns: 40 },
+  );
+});
+
 test('capabilities that need a larger stake wait for it', async () => {
   const node = await register('grown', tiers.basic);
   const attestation = await attested(node, capsOf({ hasGPU: true }));
