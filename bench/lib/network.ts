@@ -164,6 +164,7 @@ export async function openNetwork(plan: NetworkPlan): Promise<BenchNetwork> {
     blobs: store,
     log: memoryEventLog(),
     executor,
+    verify: verifySignature,
     scheduler: own,
     report,
     signal,

@@ -28,6 +28,15 @@ export interface TrainProof {
   readonly signature: `0x${string}`;
 }
 
+/** A slot of a round settled in batches, and the proof that it is in the settlement tree. `index` is task · redundancy + slot. */
+export interface SettledSlotClaim {
+  readonly index: number;
+  readonly node: NodeId;
+  readonly commitment: Root;
+  readonly amountWei: bigint;
+  readonly proof: readonly Root[];
+}
+
 export type ChainCall =
   | {
       readonly call: 'registerNode';
@@ -105,6 +114,58 @@ export type ChainCall =
     }
   | { readonly call: 'settleTask'; readonly job: JobId; readonly round: number; readonly task: number; readonly resultRoot: Root }
   | ({ readonly call: 'reportUnrevealed'; readonly node: NodeId; readonly proof: readonly Root[] } & SlotId)
+  | {
+      readonly call: 'commitBatch';
+      readonly job: JobId;
+      readonly round: number;
+      readonly commitmentsHash: Root;
+      readonly commitments: number;
+      readonly contentCid: Root;
+    }
+  /** `commit` of a batched job: a node's own commitment, for one that the coordinator did not list. */
+  | ({ readonly call: 'forceCommit'; readonly node: NodeId; readonly commitment: Root; readonly proof: readonly Root[] } & SlotId)
+  /** `reveal` of a batched job: a node's own opening, for one that the coordinator may withhold. */
+  | ({
+      readonly call: 'forceReveal';
+      readonly node: NodeId;
+      readonly salt: Root;
+      readonly resultRoot: Root;
+      readonly proof: readonly Root[];
+    } & SlotId)
+  | { readonly call: 'settleVerdict'; readonly job: JobId; readonly round: number; readonly task: number; readonly evidence: `0x${string}` }
+  | {
+      readonly call: 'finalizeBatch';
+      readonly job: JobId;
+      readonly round: number;
+      readonly checkpointCid: Root;
+      /** As in `finalize`. */
+      readonly accuracy: number;
+      readonly taskRoots: readonly Root[];
+      readonly packedSlots: `0x${string}`;
+      readonly closedCommitments: readonly Root[];
+      readonly listedCommitments: readonly Root[];
+    }
+  | { readonly call: 'claimMany'; readonly job: JobId; readonly round: number; readonly slots: readonly SettledSlotClaim[] }
+  | {
+      /** `convict` of a batched job. */
+      readonly call: 'convictBatch';
+      readonly job: JobId;
+      readonly round: number;
+      readonly slot: SettledSlotClaim;
+      readonly salt: Root;
+      readonly resultRoot: Root;
+      /** The operator's over the commitment, or empty. */
+      readonly signature: `0x${string}`;
+      readonly evidence: `0x${string}`;
+    }
+  | {
+      readonly call: 'recordTrainProofs';
+      readonly job: JobId;
+      readonly round: number;
+      readonly root: Root;
+      readonly count: number;
+      readonly contentCid: Root;
+    }
   | { readonly call: 'registerModel'; readonly modelId: Root; readonly modelCid: Root; readonly datasetCid: Root }
   | { readonly call: 'addCheckpoint'; readonly modelId: Root; readonly job: JobId; readonly round: number; readonly checkpointCid: Root }
   | { readonly call: 'publishModel'; readonly modelId: Root; readonly checkpointCid: Root }
@@ -235,6 +296,95 @@ export type ChainEvent = EventPlace &
         readonly accuracy: number;
       }
     | {
+        readonly event: 'BatchCommitted';
+        readonly job: JobId;
+        readonly round: number;
+        readonly commitmentsHash: Root;
+        readonly commitments: number;
+        readonly contentCid: Root;
+        /** Seconds since 1970. */
+        readonly closesAt: number;
+      }
+    | {
+        readonly event: 'CommitForced';
+        readonly job: JobId;
+        readonly round: number;
+        readonly slotIndex: number;
+        readonly node: NodeId;
+        readonly commitment: Root;
+      }
+    | {
+        readonly event: 'RevealForced';
+        readonly job: JobId;
+        readonly round: number;
+        readonly slotIndex: number;
+        readonly node: NodeId;
+        readonly salt: Root;
+        readonly resultRoot: Root;
+      }
+    | {
+        readonly event: 'VerdictSettled';
+        readonly job: JobId;
+        readonly round: number;
+        readonly task: number;
+        readonly resultRoot: Root;
+        readonly verdictCid: Root;
+      }
+    | { readonly event: 'TasksSettled'; readonly job: JobId; readonly round: number; readonly taskRoots: readonly Root[] }
+    | {
+        readonly event: 'BatchFinalized';
+        readonly job: JobId;
+        readonly round: number;
+        readonly settlementRoot: Root;
+        readonly paid: number;
+        /** Of all slots together. */
+        readonly amountWei: bigint;
+        readonly checkpointCid: Root;
+      }
+    | {
+        readonly event: 'BatchRewardClaimed';
+        readonly job: JobId;
+        readonly round: number;
+        readonly slotIndex: number;
+        readonly node: NodeId;
+        readonly operator: Address;
+        readonly amountWei: bigint;
+      }
+    | {
+        readonly event: 'BatchConvicted';
+        readonly job: JobId;
+        readonly round: number;
+        readonly slotIndex: number;
+        readonly node: NodeId;
+        readonly revealedRoot: Root;
+        readonly correctRoot: Root;
+        readonly verdictCid: Root;
+      }
+    | {
+        readonly event: 'BatchRewardVoided';
+        readonly job: JobId;
+        readonly round: number;
+        readonly slotIndex: number;
+        readonly owner: Address;
+        readonly amountWei: bigint;
+      }
+    | {
+        /** What nobody claimed in time went to the job's owner. */
+        readonly event: 'BatchExpired';
+        readonly job: JobId;
+        readonly round: number;
+        readonly owner: Address;
+        readonly amountWei: bigint;
+      }
+    | {
+        readonly event: 'TrainProofsRecorded';
+        readonly job: JobId;
+        readonly round: number;
+        readonly root: Root;
+        readonly count: number;
+        readonly contentCid: Root;
+      }
+    | {
         readonly event: 'ModelRegistered';
         readonly modelId: Root;
         readonly owner: Address;
@@ -362,6 +512,8 @@ export interface ChainReader {
   insured(account: Address): Promise<bigint>;
   /** Whether `evidence` proves `statement` to the fault verifier, so that `convict` and `finalize` will take it. */
   proves(statement: VerdictStatement, evidence: `0x${string}`): Promise<boolean>;
+  /** Whether `signature` is `operator`'s over `commitment`, as a batched job's contract will ask. No call of the chain. */
+  signedCommitment(operator: Address, commitment: Root, signature: `0x${string}`): Promise<boolean>;
   /** All Muster events with `fromBlock <= block <= toBlock` (default: head), in order. */
   events(fromBlock: number, toBlock?: number): Promise<ChainEvent[]>;
   /** Calls `onBlock` soon after a new block exists, until the signal aborts; may coalesce blocks. */
@@ -378,6 +530,8 @@ export interface ChainWriter extends ChainReader {
   send(call: ChainCall): Promise<ChainReceipt>;
   /** Evidence for `convict` and `finalize`: the verdict signed by this account, ABI-encoded for the fault verifier. */
   signVerdict(statement: VerdictStatement): Promise<`0x${string}`>;
+  /** This account's signature over a commitment in a batched job. */
+  signCommitment(commitment: Root): Promise<`0x${string}`>;
 }
 
 /** The part of AbortSignal used here, so that pure packages need no DOM types. */

@@ -27,6 +27,7 @@ import {
 import {
   accuracyBasisPoints,
   accuracyBonus,
+  batchReward,
   carriedStates,
   contributionScore,
   evenShare,
@@ -39,6 +40,7 @@ import {
   summarize,
 } from '@muster/round';
 import { nodeIn, readAssignment, shownOutcome, readCheckpoint, roundBase } from './assignments.ts';
+import { batchView } from './batch-audit.ts';
 import { averageOf } from './coordinator-duties.ts';
 import { budgetAt, ChainHistory, type JobRecord, objectCid, type RoundRecord, type SlotRecord, type TaskRecord } from './history.ts';
 import { drive, reader, type Report, type Scheduler } from './link.ts';
@@ -141,7 +143,13 @@ class Audit {
     await checkRequested(job, this.#read);
     const material = await loadMaterial(spec, this.#read, this.#options.executor, this.#options.limits);
     const finished = [...job.rounds.values()].filter(({ finalized }) => finalized !== null);
-    for (const round of finished) {
+    const views: RoundRecord[] = [...job.rounds.values()].filter(({ finalized }) => finalized === null);
+    for (const recorded of finished) {
+      const { finalized } = recorded;
+      this.place = `round ${finalized?.round}`;
+      const round =
+        job.policy.settlement === 'batched' ? await batchView(this.#options.chain, history, job, recorded, this.#read) : recorded;
+      views.push(round);
       await this.#auditRound(job, round, spec, material, history);
       this.#bestAccuracy = Math.max(this.#bestAccuracy, round.finalized?.accuracy ?? 0);
       this.#options.report('audit.round', {
@@ -153,7 +161,7 @@ class Audit {
     }
     for (const round of job.rounds.values()) if (round.finalized === null) await this.#auditSettled(job, round, material, history);
     this.place = `job ${job.submitted.job}`;
-    this.#auditMoney(job, [...job.rounds.values()], history);
+    this.#auditMoney(job, views, history);
     if (job.published !== null) {
       const last = finished.at(-1)?.finalized?.checkpointCid;
       this.#demand(job.published.checkpointCid === last, `the published model is not the last checkpoint`);
@@ -275,7 +283,9 @@ class Audit {
     const opened = commitmentOf(place.job, place.round, task, at.number, holding, revealed.salt, revealed.resultRoot);
     this.#demand(committed !== null && committed.commitment === opened, 'the reveal does not open the commitment');
     this.#commitments++;
-    await this.#auditResult(place, revealed.node, slot, material);
+    // What a node of a batched round opened on chain alone shows no result; if it was paid, the result is the one that is executed here.
+    const openedAlone = round.batch.forcedReveals.size > 0 && BigInt(revealed.resultCid) === 0n;
+    if (!openedAlone) await this.#auditResult(place, revealed.node, slot, material);
     if (convicted !== null) {
       const shown = convicted.node === revealed.node && convicted.revealedRoot === revealed.resultRoot;
       this.#demand(
@@ -380,9 +390,11 @@ class Audit {
     if (round.finalized === null) return evenShare({ budgetWei: budgetAt(job, Number.MAX_SAFE_INTEGER), rounds, tasks, redundancy });
     const budgetWei = budgetAt(job, round.finalized.block);
     const paidJob = { budgetWei, rounds, tasks, redundancy, reward: job.policy.reward };
+    const accuracy = round.finalized.accuracy ?? 0;
+    if (job.policy.settlement === 'batched') return batchReward(paidJob, accuracy, this.#bestAccuracy);
     const score = contributionScore(job.policy, tasks, material.shardSizes[task] ?? 0);
     const base = slotReward(paidJob, score);
-    return base + accuracyBonus(paidJob, base, score, round.finalized.accuracy, this.#bestAccuracy);
+    return base + accuracyBonus(paidJob, base, score, accuracy, this.#bestAccuracy);
   }
 
   #anyConviction(round: RoundRecord, task: number): boolean {
@@ -503,5 +515,8 @@ function convictedNodes(history: ChainHistory): NodeId[] {
   const slots = [...history.jobs.values()].flatMap((job) =>
     [...job.rounds.values()].flatMap((round) => [...round.tasks.values()].flatMap((task) => [...task.slots.values()])),
   );
-  return slots.flatMap(({ convicted }) => (convicted === null ? [] : [convicted.node]));
+  const inBatches = [...history.jobs.values()].flatMap((job) =>
+    [...job.rounds.values()].flatMap(({ batch }) => [...batch.convictions.values()].map(({ node }) => node)),
+  );
+  return [...slots.flatMap(({ convicted }) => (convicted === null ? [] : [convicted.node])), ...inBatches];
 }

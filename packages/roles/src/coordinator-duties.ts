@@ -20,6 +20,7 @@ import {
   type Block,
 } from '@muster/round';
 import { readCheckpoint } from './assignments.ts';
+import { commitBatch, convictInBatch, finalizeBatch } from './batch-duties.ts';
 import type { JobRecord } from './history.ts';
 import type { JobRunner } from './job-runner.ts';
 import { drive, reader, type Report, type Scheduler } from './link.ts';
@@ -34,6 +35,8 @@ export interface DutyContext {
   /** The account that operates a node, by the chain's record. */
   readonly operatorOf: OperatorOf;
   readonly record: (job: JobId) => Promise<JobRecord>;
+  /** Brings record and states up to the chain's head. */
+  readonly followChain: () => Promise<void>;
 }
 
 export async function performDuty(context: DutyContext, duty: Duty, runner: JobRunner): Promise<void> {
@@ -55,10 +58,13 @@ export async function performDuty(context: DutyContext, duty: Duty, runner: JobR
     case 'closeCommits':
       await chain.send({ call: 'closeCommits', job, round: duty.round, task: duty.task });
       return;
+    case 'commitBatch':
+      return commitBatch(context, runner, duty.round);
     case 'judge':
       // Validators ask which tasks wait for a verdict; there is nothing to send.
       return;
     case 'convict': {
+      if (runner.state.settlement === 'batched') return convictInBatch(context, runner, duty);
       const { verdictCid, evidence } = duty.verdict;
       const { round, task, slot, node } = duty;
       await chain.send({ call: 'convict', job, round, task, slot, node, verdictCid: digestOf(verdictCid), evidence });
@@ -67,6 +73,7 @@ export async function performDuty(context: DutyContext, duty: Duty, runner: JobR
     case 'aggregate':
       return aggregate(context, runner, duty.round, duty.accepted);
     case 'finalize': {
+      if (runner.state.settlement === 'batched') return finalizeBatch(context, runner, duty);
       const { policy } = await context.record(job);
       const { evaluation } = await readCheckpoint(reader(context.blobs), duty.checkpoint);
       const accepted = duty.accepted.map(({ task, weight, resultRoot, evidence }) => {

@@ -5,7 +5,7 @@
  * It holds the jobs' clocks and chooses substitutes; docs/spec/10-rounds.md says what that lets it do.
  */
 import type { CostLimits, Executor } from '@muster/engine';
-import type { BlobStore, ChainEvent, ChainNode, ChainWriter, EventLog, NodeRole } from '@muster/ports';
+import type { BlobStore, ChainEvent, ChainNode, ChainWriter, EventLog, NodeRole, VerifySignature } from '@muster/ports';
 import {
   type Address,
   decodeCanonical,
@@ -14,6 +14,7 @@ import {
   type Envelope,
   type ErrorCode,
   type ErrorDetails,
+  holderOf,
   type JobId,
   jobIdText,
   MusterError,
@@ -24,13 +25,15 @@ import {
   text,
 } from '@muster/protocol';
 import type { JobEvent, ReadBlock } from '@muster/round';
+import { BatchSubmissions } from './batch-submissions.ts';
+import { opens } from './batches.ts';
 import { performDuty } from './coordinator-duties.ts';
 import { ChainHistory, isPublished, type JobRecord, objectCid } from './history.ts';
 import { JobRunner } from './job-runner.ts';
 import { reader, reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
 import { checkSpec, type JobMaterial, loadMaterial } from './material.ts';
 import { isSpecified, RequestDesk } from './requests.ts';
-import { Submissions } from './submissions.ts';
+import { type SubmissionDesk, Submissions } from './submissions.ts';
 import { detailOf, newestRefusals, summaryOf, wantedVerdicts } from './views.ts';
 
 export interface CoordinatorOptions {
@@ -40,6 +43,8 @@ export interface CoordinatorOptions {
   readonly executor: Executor;
   /** The most that a job's programs may cost here; `defaultCostLimits` unless given. */
   readonly limits?: CostLimits;
+  /** Checks what nodes have signed with their keys. */
+  readonly verify: VerifySignature;
   readonly scheduler: Scheduler;
   readonly report: Report;
   readonly signal: StopSignal;
@@ -79,6 +84,7 @@ export class Coordinator {
   #nextPass: Promise<void> | null = null;
   readonly #uploads = new Map<NodeId, { readonly sinceMs: number; bytes: number }>();
   readonly #submissions: Submissions;
+  readonly #batches: BatchSubmissions;
   readonly #requests: RequestDesk;
   #unsigned = { sinceMs: 0, count: 0 };
   readonly #listeners = new Set<(event: string, data: unknown) => void>();
@@ -89,7 +95,7 @@ export class Coordinator {
     this.#read = reader(options.blobs);
     const { chain, scheduler, report } = options;
     this.#requests = new RequestDesk(options);
-    this.#submissions = new Submissions({
+    const desk: SubmissionDesk = {
       chain,
       scheduler,
       report,
@@ -99,7 +105,9 @@ export class Coordinator {
       runner: (job) => this.#runner(job),
       material: (job) => this.#material(job),
       requireStanding: (node) => this.#requireStanding(node),
-    });
+    };
+    this.#submissions = new Submissions(desk);
+    this.#batches = new BatchSubmissions(desk, this.#submissions, options.verify);
   }
 
   /** Restores recorded jobs and works until the signal aborts. */
@@ -202,10 +210,12 @@ export class Coordinator {
         material: (id: JobId) => this.#material(id),
         operatorOf: this.#history.operatorOf,
         record: (id: JobId) => this.#record(id),
+        followChain: () => this.#followChain(),
       };
       runner = new JobRunner({
         job,
         spec,
+        settlement: record.policy.settlement,
         log,
         scheduler,
         report,
@@ -236,7 +246,14 @@ export class Coordinator {
       case 'RoundAssigned': {
         const assignmentCid = objectCid(event.assignmentCid);
         const assignment = decodeLinked(objectKinds.assignment, await this.#read(assignmentCid));
-        return { type: 'roundAssigned', round: event.round, assignmentCid, tasks: assignment.tasks.map(({ nodes }) => nodes) };
+        const assigned = {
+          type: 'roundAssigned',
+          round: event.round,
+          assignmentCid,
+          tasks: assignment.tasks.map(({ nodes }) => nodes),
+        } as const;
+        const batched = this.#history.jobs.get(event.job)?.policy.settlement === 'batched';
+        return batched ? { ...assigned, commitDeadline: event.commitDeadline } : assigned;
       }
       case 'SlotReassigned':
         return { type: 'slotReassigned', round: event.round, task: event.task, slot: event.slot, node: event.node };
@@ -248,6 +265,17 @@ export class Coordinator {
         return { type: 'revealed', round: event.round, task: event.task, slot: event.slot, node: event.node, resultRoot: event.resultRoot };
       case 'Convicted':
         return { type: 'convicted', round: event.round, task: event.task, slot: event.slot, node: event.node };
+      case 'BatchCommitted':
+        return { type: 'batchCommitted', round: event.round, closesAt: event.closesAt };
+      case 'CommitForced':
+        return { type: 'committed', round: event.round, ...this.#placeOf(event), node: event.node };
+      case 'RevealForced':
+        return this.#openedOnChain(event)
+          ? { type: 'revealed', round: event.round, ...this.#placeOf(event), node: event.node, resultRoot: event.resultRoot }
+          : null;
+      case 'BatchConvicted':
+        return { type: 'convicted', round: event.round, ...this.#placeOf(event), node: event.node };
+      case 'BatchFinalized':
       case 'RoundFinalized':
         return { type: 'roundFinalized', round: event.round };
       case 'CheckpointAdded':
@@ -270,10 +298,32 @@ export class Coordinator {
       case 'TaskFinalized':
       case 'UnrevealedReported':
       case 'RewardCredited':
+      case 'VerdictSettled':
+      case 'TasksSettled':
+      case 'BatchRewardClaimed':
+      case 'BatchRewardVoided':
+      case 'BatchExpired':
+      case 'TrainProofsRecorded':
         return null;
       default:
         return event satisfies never;
     }
+  }
+
+  /** Task and slot of a slot's index in a batched job. */
+  #placeOf({ job, slotIndex }: { readonly job: JobId; readonly slotIndex: number }): { readonly task: number; readonly slot: number } {
+    const { redundancy } = this.#runner(job).state.spec;
+    return { task: Math.floor(slotIndex / redundancy), slot: slotIndex % redundancy };
+  }
+
+  /** Whether what a node revealed on chain opens what its slot is committed to. */
+  #openedOnChain(event: Extract<ChainEvent, { readonly event: 'RevealForced' }>): boolean {
+    const { task, slot } = this.#placeOf(event);
+    const forced = this.#history.jobs.get(event.job)?.rounds.get(event.round)?.batch.forcedCommits.get(event.slotIndex);
+    const current = this.#runner(event.job).state.round;
+    const sent = current?.round === event.round ? current.tasks[task]?.slots[slot]?.sent : null;
+    const seat = { node: event.node, holder: holderOf(event.node, this.#history.operatorOf(event.node)), task, slot };
+    return opens(event.job, event.round, seat, event, forced?.commitment ?? sent?.commitment ?? null);
   }
 
   async #toAll(event: JobEvent, block = -1): Promise<void> {
@@ -342,6 +392,8 @@ export class Coordinator {
       fund: (envelope) => this.#fund(envelope),
       result: (envelope) => this.#submissions.result(envelope),
       verdict: (envelope) => this.#submissions.verdict(envelope),
+      commitment: (envelope) => this.#batches.commitment(envelope),
+      opening: (envelope) => this.#batches.opening(envelope),
     };
   }
 

@@ -1,9 +1,10 @@
 /**
  * The chain's record of Muster, folded from its events: what any node or auditor can know without trusting anybody.
  */
-import type { ChainEvent, ChainEventName, ChainReader } from '@muster/ports';
+import type { ChainEvent, ChainEventName, ChainReader, EventPlace } from '@muster/ports';
 import type { Address, CidText, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
 import { cidOfRoot, MusterError, plainPolicy } from '@muster/protocol';
+import { applyBatchEvent, type BatchEvent, type BatchRecord, emptyBatch, isBatchEvent } from './batch-record.ts';
 
 type EventOf<N extends ChainEventName> = Extract<ChainEvent, { readonly event: N }>;
 
@@ -27,9 +28,20 @@ export interface RoundRecord {
   closed: EventOf<'NodesClosed'> | null;
   assigned: EventOf<'RoundAssigned'> | null;
   readonly tasks: Map<number, TaskRecord>;
-  finalized: EventOf<'RoundFinalized'> | null;
+  finalized: FinalizedRound | null;
   checkpoint: EventOf<'CheckpointAdded'> | null;
+  /** Of jobs that settle in batches; empty in others. */
+  readonly batch: BatchRecord;
 }
+
+/** A round that is final, however it was settled. */
+export type FinalizedRound = EventPlace & {
+  readonly job: JobId;
+  readonly round: number;
+  readonly checkpointCid: Root;
+  /** Basis points, as the chain was told; null in batches, whose events do not say it. */
+  readonly accuracy: number | null;
+};
 
 /** What a TRAIN_REQUEST asked for. */
 export interface RequestRecord {
@@ -172,6 +184,7 @@ export class ChainHistory {
   #applyJob(event: Exclude<Extract<ChainEvent, { readonly job: JobId }>, { readonly event: 'JobSubmitted' | 'CheckpointAdded' }>): void {
     const job = this.jobs.get(event.job);
     if (job === undefined) return;
+    if (isBatchEvent(event)) return this.#applyBatch(event);
     switch (event.event) {
       case 'TrainingRequested':
         job.request = { asked: event, modelCid: this.models.get(event.baseModel)?.modelCid ?? null };
@@ -251,10 +264,24 @@ export class ChainHistory {
     for (const job of origin.length > 0 ? origin : ofModel) job.published = event;
   }
 
+  #applyBatch(event: BatchEvent): void {
+    this.#round(event.job, event.round, (round) => {
+      applyBatchEvent(round.batch, event);
+      if (event.event === 'BatchFinalized') round.finalized = { ...event, accuracy: null };
+    });
+  }
+
   #round(jobId: JobId, number: number, change: (round: RoundRecord) => void): void {
     const job = this.jobs.get(jobId);
     if (job === undefined) return;
-    const round = job.rounds.get(number) ?? { closed: null, assigned: null, tasks: new Map(), finalized: null, checkpoint: null };
+    const round = job.rounds.get(number) ?? {
+      closed: null,
+      assigned: null,
+      tasks: new Map(),
+      finalized: null,
+      checkpoint: null,
+      batch: emptyBatch(),
+    };
     job.rounds.set(number, round);
     change(round);
   }

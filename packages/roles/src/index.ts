@@ -1,5 +1,6 @@
 export * from './assignments.ts';
 export * from './audit.ts';
+export { batchMoney, type BatchRecord } from './batch-record.ts';
 export * from './coordinator.ts';
 export * from './history.ts';
 export * from './link.ts';

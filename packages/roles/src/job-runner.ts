@@ -5,7 +5,7 @@
  * holds them, so each of them tolerates having been done already.
  */
 import type { EventLog } from '@muster/ports';
-import { decodeCanonical, encodeCanonical, type JobId, type JobSpec, MusterError } from '@muster/protocol';
+import { decodeCanonical, encodeCanonical, type JobId, type JobSpec, MusterError, type Settlement } from '@muster/protocol';
 import { dutiesOf, dutyKey, type Duty, initialJobState, type JobEvent, type JobState, nextDeadline, stepJob } from '@muster/round';
 import { reasonOf, type Report, type Scheduler, type StopSignal } from './link.ts';
 
@@ -18,6 +18,7 @@ interface RecordedEvent {
 export interface JobRunnerOptions {
   readonly job: JobId;
   readonly spec: JobSpec;
+  readonly settlement: Settlement;
   readonly log: EventLog;
   readonly scheduler: Scheduler;
   readonly report: Report;
@@ -43,7 +44,7 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
-    this.#state = initialJobState(options.job, options.spec);
+    this.#state = initialJobState(options.job, options.spec, options.settlement);
   }
 
   static stream(job: JobId): string {

@@ -82,14 +82,14 @@ export class Submissions {
       throw new MusterError('SUBMISSION_LATE', `task ${task} takes no submissions`, { job, round, task, slot });
     }
     const result = decodeLinked(objectKinds.taskResult, await this.#desk.read(resultCid));
-    await this.#checkResult(job, result, { job, round, task, slot, node });
+    await this.checkResult(job, result, { job, round, task, slot, node });
     const opened = { resultRoot: result.resultRoot, resultCid, outcome: summarize(result.outcome) };
     await runner.apply({ type: 'opened', round, task, slot, node, result: opened });
     return { accepted: true };
   }
 
   /** Throws RESULT_ROOT_MISMATCH unless `result` is for `expected` and the objects it links open its root. */
-  async #checkResult(job: JobId, result: TaskResult | Verdict, expected: Readonly<Record<string, string | number>>): Promise<void> {
+  async checkResult(job: JobId, result: TaskResult | Verdict, expected: Readonly<Record<string, string | number>>): Promise<void> {
     for (const [field, value] of Object.entries(expected)) {
       const found = (result as unknown as Record<string, unknown>)[field];
       if (found !== value)
@@ -136,7 +136,7 @@ export class Submissions {
       throw new MusterError('SUBMISSION_LATE', 'this task does not wait for a verdict', { job, round, task });
     }
     const verdict = decodeLinked(objectKinds.verdict, await this.#desk.read(verdictCid));
-    await this.#checkResult(job, verdict, { job, round, task, validator: node });
+    await this.checkResult(job, verdict, { job, round, task, validator: node });
     const { resultRoot, offence } = verdict;
     const statement = { job, round, task, resultRoot, verdictCid: digestOf(verdictCid), offence };
     if (!(await chain.proves(statement, evidence as `0x${string}`))) {

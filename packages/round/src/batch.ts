@@ -17,6 +17,7 @@ import {
   MusterError,
   type Root,
 } from '@muster/protocol';
+import { accuracyBonus, type PaidJob, slotReward } from './reward.ts';
 
 const zero = `0x${'00'.repeat(32)}` as Root;
 const saltDigits = 32;
@@ -101,6 +102,13 @@ export interface SettledBatch {
   readonly totalWei: bigint;
   /** Hashes the whole tree: O(slots). Throws FIELD_INVALID for a slot that is not there. */
   slot(index: number): SettledSlot;
+}
+
+/** Wei for an opened slot of a round that ended at `accuracy`: in batches every task counts the same. As `accuracyBonus`. */
+export function batchReward(job: PaidJob, accuracy: number, bestAccuracy: number): bigint {
+  const even = { ...job, reward: { ...job.reward, scoreTotal: job.tasks } };
+  const base = slotReward(even, 1);
+  return base + accuracyBonus(even, base, 1, accuracy, bestAccuracy);
 }
 
 /** The root that more than half of a task's slots have opened, per task, or null. */

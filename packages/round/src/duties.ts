@@ -1,7 +1,7 @@
 /**
  * Duties: what the world must still do, read off the state.
  */
-import type { AcceptedTask, Duty, JobState, RoundState } from './state.ts';
+import type { AcceptedTask, Duty, JobState, RoundState, TaskState } from './state.ts';
 import { outliers } from './validate.ts';
 
 /** Duties that the contracts refuse while a job is paused. */
@@ -11,6 +11,7 @@ const suspended: ReadonlySet<Duty['duty']> = new Set([
   'assign',
   'reassign',
   'closeCommits',
+  'commitBatch',
   'finalize',
   'completeJob',
 ]);
@@ -39,7 +40,7 @@ function pendingDuties(state: JobState): Duty[] {
     case 'assign':
       return round.beacon === null ? [] : [{ duty: 'assign', round: round.round, nodes: round.nodes, beacon: round.beacon }];
     case 'work':
-      return workDuties(round);
+      return round.batch === null ? workDuties(round) : batchWorkDuties(round);
     case 'aggregate':
       return [{ duty: 'aggregate', round: round.round, accepted: acceptedTasks(state, round) }];
     case 'finalize':
@@ -47,7 +48,13 @@ function pendingDuties(state: JobState): Duty[] {
         ? []
         : [{ duty: 'finalize', round: round.round, checkpoint: round.checkpoint, accepted: acceptedTasks(state, round) }];
     case 'publish':
-      return round.checkpoint === null ? [] : [{ duty: 'addCheckpoint', round: round.round, checkpoint: round.checkpoint }];
+      return [
+        ...(round.checkpoint === null || round.batch?.registered === true
+          ? []
+          : [{ duty: 'addCheckpoint', round: round.round, checkpoint: round.checkpoint } as const]),
+        // In batches a slot can be convicted once the round is final.
+        ...(round.batch === null ? [] : convictions(round)),
+      ];
     default:
       return round.phase satisfies never;
   }
@@ -62,14 +69,29 @@ function workDuties(round: RoundState): Duty[] {
       }
     } else if (state.phase === 'closing') duties.push({ duty: 'closeCommits', round: round.round, task });
     else if (state.phase === 'judge') duties.push({ duty: 'judge', round: round.round, task });
-    else if (state.phase === 'accepted' && state.verdict !== null) {
-      for (const slot of outliers(state)) {
-        const { node, convicted } = state.slots[slot] ?? { node: null, convicted: true };
-        if (!convicted && node !== null) duties.push({ duty: 'convict', round: round.round, task, slot, node, verdict: state.verdict });
-      }
-    }
+    else duties.push(...taskConvictions(round.round, task, state));
   }
   return duties;
+}
+
+/** One list for the whole round, when no task waits for commitments any more; no slot is given to another node. */
+function batchWorkDuties({ round, tasks, batch }: RoundState): Duty[] {
+  const listed = batch?.closesAt !== null || tasks.some(({ phase }) => phase !== 'closing');
+  const judged = tasks.flatMap(({ phase }, task): Duty[] => (phase === 'judge' ? [{ duty: 'judge', round, task }] : []));
+  return listed ? judged : [{ duty: 'commitBatch', round }];
+}
+
+/** Whoever lied in the round and is not convicted yet. */
+export function convictions(round: RoundState): Duty[] {
+  return round.tasks.flatMap((task, index) => taskConvictions(round.round, index, task));
+}
+
+function taskConvictions(round: number, task: number, { phase, verdict, slots, ...state }: TaskState): Duty[] {
+  if (phase !== 'accepted' || verdict === null) return [];
+  return outliers({ phase, verdict, slots, ...state }).flatMap((slot): Duty[] => {
+    const { node, convicted } = slots[slot] ?? { node: null, convicted: true };
+    return convicted || node === null ? [] : [{ duty: 'convict', round, task, slot, node, verdict }];
+  });
 }
 
 /**

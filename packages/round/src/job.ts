@@ -4,17 +4,18 @@
  * Coordinator and simulator run this same function; a crash is a replay of the recorded events. Events that no
  * longer apply (a late commitment, an old round) change nothing. `docs/spec/10-rounds.md` draws the states.
  */
-import type { JobId, JobSpec, NodeId } from '@muster/protocol';
+import type { JobId, JobSpec, NodeId, Settlement } from '@muster/protocol';
 import { substituteOrder } from './assign.ts';
-import { acceptedTasks, dutiesOf, dutyKey } from './duties.ts';
+import { acceptedTasks, convictions, dutiesOf, dutyKey } from './duties.ts';
 import { carriedStates } from './publish.ts';
-import type { Duty, JobEvent, JobState, RoundState, SlotState, StepEnvironment, TaskState } from './state.ts';
+import type { BatchState, Duty, JobEvent, JobState, RoundState, SlotState, StepEnvironment, TaskState } from './state.ts';
 import { acceptGroup, acceptVerdict, countedResult, majority, outliers, validateTask } from './validate.ts';
 
-export function initialJobState(job: JobId, spec: JobSpec): JobState {
+export function initialJobState(job: JobId, spec: JobSpec, settlement: Settlement = 'direct'): JobState {
   return {
     job,
     spec,
+    settlement,
     status: 'running',
     pausedAt: null,
     trainers: [],
@@ -47,7 +48,10 @@ export function nextDeadline(state: JobState): number | null {
   const overdueAt = round.startedAt + spec.roundTimeoutMs;
   const times: number[] = [];
   for (const task of round.tasks) {
-    if (task.phase === 'commit') {
+    if (round.batch !== null && (task.phase === 'commit' || task.phase === 'closing')) {
+      if (task.phase === 'commit') times.push(listDue(state, round.batch));
+      if (round.batch.closesAt !== null) times.push(round.batch.closesAt);
+    } else if (task.phase === 'commit') {
       times.push(overdueAt);
       for (const slot of task.slots) if (slot.phase === 'working') times.push(slot.since + spec.commitTimeoutMs);
     } else if (task.phase === 'closing') times.push(Math.max(overdueAt, task.since + spec.revealTimeoutMs));
@@ -66,6 +70,7 @@ const emptyRound = (round: number): RoundState => ({
   startedAt: 0,
   tasks: [],
   checkpoint: null,
+  batch: null,
 });
 
 function applyEvent(state: JobState, event: JobEvent, now: number): JobState {
@@ -135,7 +140,10 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
           verdict: null,
           accepted: null,
         })),
+        batch: event.commitDeadline === undefined ? null : { deadline: 1000 * event.commitDeadline, closesAt: null, registered: false },
       });
+    case 'batchCommitted':
+      return round.batch === null ? state : withRound({ batch: { ...round.batch, closesAt: 1000 * event.closesAt } });
     case 'aggregated':
       if (round.phase !== 'aggregate') return state;
       return {
@@ -145,11 +153,14 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
     case 'roundFinalized':
       return round.phase === 'finalize' ? withRound({ phase: 'publish' }) : state;
     case 'checkpointAdded':
-      return round.phase === 'publish' ? endRound(state, round) : state;
+      if (round.phase !== 'publish') return state;
+      return round.batch === null ? endRound(state, round) : withRound({ batch: { ...round.batch, registered: true } });
     case 'slotReassigned':
     case 'committed':
     case 'commitsClosed':
+    case 'sent':
     case 'opened':
+    case 'openedInBatch':
     case 'revealed':
     case 'verdict':
     case 'convicted': {
@@ -157,7 +168,7 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
       if (task === undefined) return state;
       const applied = applyTaskEvent(task, event, now);
       if (applied === task) return state;
-      const complete = applied.phase === 'commit' && applied.slots.length === state.spec.redundancy;
+      const complete = round.batch === null && applied.phase === 'commit' && applied.slots.length === state.spec.redundancy;
       // Nothing on chain says so: a reveal is taken once every slot has committed.
       const changed = complete && applied.slots.every(({ phase }) => phase === 'committed') ? openReveal(applied, now) : applied;
       const replaced = event.type === 'slotReassigned' ? [...state.replaced, task.slots[event.slot]?.node ?? event.node] : state.replaced;
@@ -184,6 +195,14 @@ function applyTaskEvent(task: TaskState, event: TaskEvent, now: number): TaskSta
       return slot.phase === 'working' && slot.node !== event.node ? withSlot(freshSlot(event.node, now)) : task;
     case 'committed':
       return slot.node === event.node && slot.phase === 'working' ? withSlot({ phase: 'committed', substitute: null }) : task;
+    case 'sent':
+      return slot.node === event.node && slot.phase === 'working' && task.phase === 'commit'
+        ? withSlot({ phase: 'committed', sent: event.sent })
+        : task;
+    case 'openedInBatch':
+      return canShow(task, slot, event.node) && slot.opened === null
+        ? withSlot({ opened: event.result, revealedRoot: event.result.resultRoot, opening: event.opening })
+        : task;
     case 'opened':
       return canShow(task, slot, event.node) && slot.opened === null ? withSlot({ opened: event.result }) : task;
     case 'revealed':
@@ -205,6 +224,8 @@ const freshSlot = (node: NodeId, now: number): SlotState => ({
   phase: 'working',
   opened: null,
   revealedRoot: null,
+  sent: null,
+  opening: null,
   substitute: null,
   convicted: false,
 });
@@ -253,6 +274,7 @@ function settleOnce(state: JobState, now: number): JobState {
     if (state.status !== 'running' || state.trainers.length < state.spec.minimumNodes) return state;
     return { ...state, round: { ...round, phase: 'close', nodes: state.trainers } };
   }
+  if (round.phase === 'publish' && round.batch?.registered === true && convictions(round).length === 0) return endRound(state, round);
   if (round.phase !== 'work') return state;
   const overdue = now >= round.startedAt + state.spec.roundTimeoutMs;
   const working = workload(round);
@@ -262,14 +284,15 @@ function settleOnce(state: JobState, now: number): JobState {
     changed ||= settled !== task;
     return settled;
   });
-  const ended = tasks.every(taskEnded);
+  const ended = tasks.every((task) => taskEnded(task, round));
   if (!changed && !ended) return state;
   return { ...state, round: { ...round, tasks, phase: ended ? 'aggregate' : 'work' } };
 }
 
-/** A task has ended when its result is known, or given up, and whoever lied about it is convicted. */
-function taskEnded(task: TaskState): boolean {
+/** A task has ended when its result is known, or given up, and whoever lied about it is convicted; in batches that follows. */
+function taskEnded(task: TaskState, { batch }: RoundState): boolean {
   if (task.phase !== 'accepted' && task.phase !== 'failed') return false;
+  if (batch !== null) return true;
   return outliers(task).every((slot) => task.slots[slot]?.convicted === true);
 }
 
@@ -284,6 +307,7 @@ function settleTask(
   const { spec } = state;
   switch (task.phase) {
     case 'commit': {
+      if (round.batch !== null) return settleBatchedCommits(state, task, round.batch, now);
       const assigned = settleCommits(state, round, task, working, now);
       if (assigned.slots.every((slot) => slot.phase === 'committed') && assigned.slots.length === spec.redundancy) {
         return openReveal(assigned, now);
@@ -297,6 +321,7 @@ function settleTask(
       return { ...assigned, slots, phase: any ? 'closing' : 'judge', since: now };
     }
     case 'closing':
+      if (round.batch !== null) return round.batch.closesAt !== null && now >= round.batch.closesAt ? openReveal(task, now) : task;
       if (task.slots.length === spec.redundancy && task.slots.every((slot) => slot.phase === 'committed')) return openReveal(task, now);
       // Whoever committed gets the time to reveal, even if the round is over.
       return overdue && now >= task.since + spec.revealTimeoutMs ? { ...task, phase: 'judge', since: now } : task;
@@ -332,6 +357,16 @@ function settleTask(
       return task.phase satisfies never;
   }
 }
+
+/** In batches a task waits for the list once all of its slots have committed, are gone, or the list is due. */
+function settleBatchedCommits(state: JobState, task: TaskState, batch: BatchState, now: number): TaskState {
+  const waiting = task.slots.some(({ phase, node }) => phase === 'working' && state.trainers.includes(node));
+  const due = !waiting || batch.closesAt !== null || now >= listDue(state, batch);
+  return due ? { ...task, phase: 'closing', since: now } : task;
+}
+
+/** When the list of commitments is to be sent at the latest: a quarter of the time for commitments before the deadline. */
+const listDue = ({ spec }: JobState, { deadline }: BatchState): number => deadline - Math.floor(spec.commitTimeoutMs / 4);
 
 /** A working slot is due for another node when its node is gone, too slow, or holds another slot of the task. */
 function slotDue(state: JobState, task: TaskState, slot: SlotState, now: number): boolean {

@@ -299,6 +299,8 @@ class Simulation {
       case 'closeCommits':
         return this.#call(() => chain.closeCommits(this.#now, duty.round, duty.task));
       case 'judge':
+      case 'commitBatch':
+        // The simulated chain settles directly.
         return undefined;
       case 'convict':
         return this.#call(() => chain.convict(this.#now, duty.round, duty.task, duty.slot, duty.node, duty.verdict.evidence));

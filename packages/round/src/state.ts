@@ -5,12 +5,32 @@
  * A duty is something the world must still do for the job to go on. Duties follow from the state alone, so after a crash the
  * same ones come back, and carrying one out twice must be harmless.
  */
-import type { CidText, JobId, JobSpec, NodeId, OutcomeSummary, Root, TaskOutcome } from '@muster/protocol';
+import type { CidText, JobId, JobSpec, NodeId, OutcomeSummary, Root, Settlement, TaskOutcome } from '@muster/protocol';
 
 export interface OpenedResult {
   readonly resultRoot: Root;
   readonly resultCid: CidText;
   readonly outcome: OutcomeSummary;
+}
+
+/** What a node has sent the coordinator of a batched job: its commitment, and its operator's signature over it. */
+export interface SentCommitment {
+  readonly commitment: Root;
+  readonly signature: `0x${string}`;
+}
+
+/** How a node of a batched job has opened its commitment, beside the result itself. */
+export interface SentOpening {
+  readonly salt: Root;
+  /** R22, signed by the node. */
+  readonly proof: {
+    readonly step: number;
+    readonly lossDigest: Root;
+    readonly gradientDigest: Root;
+    readonly weightsDigest: Root;
+    readonly timestamp: number;
+    readonly signature: `0x${string}`;
+  };
 }
 
 /** One execution of a task. `silent` slots are out of the task without blame. */
@@ -21,8 +41,11 @@ export interface SlotState {
   readonly phase: 'working' | 'committed' | 'silent';
   /** Verified opening in the store; null until the node submitted it. */
   readonly opened: OpenedResult | null;
-  /** Root revealed on chain. */
+  /** Root revealed on chain, or in batches to the coordinator. */
   readonly revealedRoot: Root | null;
+  /** Only in batches: what came in a message, not on chain. */
+  readonly sent: SentCommitment | null;
+  readonly opening: SentOpening | null;
   /** Who is to take the slot over; null unless a reassignment is due. */
   readonly substitute: NodeId | null;
   readonly convicted: boolean;
@@ -71,6 +94,18 @@ export interface RoundState {
   readonly startedAt: number;
   readonly tasks: readonly TaskState[];
   readonly checkpoint: CidText | null;
+  /** Of batched jobs; null in others. */
+  readonly batch: BatchState | null;
+}
+
+/** How far a batched round is, beside its tasks. Times in ms. */
+export interface BatchState {
+  /** By when the list of commitments must be on chain. */
+  readonly deadline: number;
+  /** When no commitment is taken any more; null until there is a list. */
+  readonly closesAt: number | null;
+  /** Whether the model registry has the checkpoint: the round still lasts until whoever lied in it is convicted. */
+  readonly registered: boolean;
 }
 
 export type JobStatus = 'running' | 'paused' | 'stopped' | 'completed';
@@ -78,6 +113,7 @@ export type JobStatus = 'running' | 'paused' | 'stopped' | 'completed';
 export interface JobState {
   readonly job: JobId;
   readonly spec: JobSpec;
+  readonly settlement: Settlement;
   readonly status: JobStatus;
   /** While paused, when the pause began, ms: time stands still for every deadline. */
   readonly pausedAt: number | null;
@@ -110,7 +146,20 @@ export type JobEvent =
       readonly assignmentCid: CidText;
       /** Nodes by slot, task by task. */
       readonly tasks: readonly (readonly NodeId[])[];
+      /** Seconds since 1970; only where the job settles in batches. */
+      readonly commitDeadline?: number;
     }
+  /** Only in batches: a commitment came in a message. */
+  | {
+      readonly type: 'sent';
+      readonly round: number;
+      readonly task: number;
+      readonly slot: number;
+      readonly node: NodeId;
+      readonly sent: SentCommitment;
+    }
+  /** Only in batches: the list is on chain. `closesAt`: seconds since 1970. */
+  | { readonly type: 'batchCommitted'; readonly round: number; readonly closesAt: number }
   | { readonly type: 'slotReassigned'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
   | { readonly type: 'committed'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
   | { readonly type: 'commitsClosed'; readonly round: number; readonly task: number }
@@ -121,6 +170,16 @@ export type JobEvent =
       readonly slot: number;
       readonly node: NodeId;
       readonly result: OpenedResult;
+    }
+  /** Only in batches: result and opening of the commitment came in a message. */
+  | {
+      readonly type: 'openedInBatch';
+      readonly round: number;
+      readonly task: number;
+      readonly slot: number;
+      readonly node: NodeId;
+      readonly result: OpenedResult;
+      readonly opening: SentOpening;
     }
   | {
       readonly type: 'revealed';
@@ -159,6 +218,7 @@ export type Duty =
   | { readonly duty: 'assign'; readonly round: number; readonly nodes: readonly NodeId[]; readonly beacon: Root }
   | { readonly duty: 'reassign'; readonly round: number; readonly task: number; readonly slot: number; readonly node: NodeId }
   | { readonly duty: 'closeCommits'; readonly round: number; readonly task: number }
+  | { readonly duty: 'commitBatch'; readonly round: number }
   | { readonly duty: 'judge'; readonly round: number; readonly task: number }
   | {
       readonly duty: 'convict';

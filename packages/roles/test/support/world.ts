@@ -193,6 +193,7 @@ export class World {
       blobs: life.through(blobs),
       log: life.through(log),
       executor: await sharedExecutor(),
+      verify: verifySignature,
       scheduler: this.time.scheduler(life),
       report: (event, fields) => this.#report('coordinator', life, event, fields),
       signal: new AbortController().signal,

@@ -1,16 +1,18 @@
 /**
  * ChainCall → the transaction that makes it: one contract function each, nothing decided here.
  */
-import type { ChainCall, ChainInfo, NodeRole } from '@muster/ports';
+import type { ChainCall, ChainInfo, NodeRole, SettledSlotClaim } from '@muster/ports';
 import type { Address, JobKind, JobPolicy, Offence, RewardTerms, Settlement } from '@muster/protocol';
 import { encodeFunctionData, type Hex } from 'viem';
 import {
   aiJobManagerAbi,
+  batchedProofOfComputeAbi,
   emissionPoolAbi,
   insuranceFundAbi,
   modelRegistryAbi,
   nodeCertRegistryAbi,
   proofOfComputeAbi,
+  trainProofLogAbi,
   trainRequestAbi,
 } from '../generated/index.ts';
 
@@ -58,11 +60,14 @@ function encodePolicy({ kind, settlement, minParticipants, roundTimeout, reward 
   };
 }
 
+const settledSlot = ({ index, node, commitment, amountWei, proof }: SettledSlotClaim) => ({ index, node, commitment, amountWei, proof });
+
 export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): CallRequest {
   const registry = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.nodeCertRegistry, data, valueWei });
   const jobs = (data: Hex, valueWei = 0n): CallRequest => ({ to: contracts.jobManager, data, valueWei });
   const compute = (data: Hex): CallRequest => ({ to: contracts.proofOfCompute, data, valueWei: 0n });
   const slotCall = (data: Hex): CallRequest => ({ ...compute(data), knownGas: slotCallGas });
+  const batches = (data: Hex): CallRequest => ({ to: contracts.batchedProofOfCompute, data, valueWei: 0n });
   const models = (data: Hex): CallRequest => ({ to: contracts.modelRegistry, data, valueWei: 0n });
 
   switch (call.call) {
@@ -152,6 +157,42 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
     case 'reportUnrevealed': {
       const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.proof] as const;
       return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reportUnrevealed', args }));
+    }
+    case 'commitBatch': {
+      const args = [call.job, BigInt(call.round), call.commitmentsHash, call.commitments, call.contentCid] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'commitBatch', args }));
+    }
+    case 'forceCommit': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.commitment, call.proof] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'commit', args }));
+    }
+    case 'forceReveal': {
+      const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.salt, call.resultRoot, call.proof] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'reveal', args }));
+    }
+    case 'settleVerdict': {
+      const args = [call.job, BigInt(call.round), call.task, call.evidence] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'settleVerdict', args }));
+    }
+    case 'finalizeBatch': {
+      const { checkpointCid, accuracy, taskRoots, packedSlots, closedCommitments, listedCommitments } = call;
+      const result = { checkpointCid, accuracyBasisPoints: accuracy, taskRoots, packedSlots, closedCommitments, listedCommitments };
+      const args = [call.job, BigInt(call.round), result] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'finalizeBatch', args }));
+    }
+    case 'claimMany': {
+      const args = [call.job, BigInt(call.round), call.slots.map(settledSlot)] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'claimMany', args }));
+    }
+    case 'convictBatch': {
+      const { salt, resultRoot, signature, evidence } = call;
+      const args = [call.job, BigInt(call.round), settledSlot(call.slot), { salt, resultRoot, signature, evidence }] as const;
+      return batches(encodeFunctionData({ abi: batchedProofOfComputeAbi, functionName: 'convict', args }));
+    }
+    case 'recordTrainProofs': {
+      const args = [call.job, BigInt(call.round), call.root, call.count, call.contentCid] as const;
+      const data = encodeFunctionData({ abi: trainProofLogAbi, functionName: 'recordTrainProofs', args });
+      return { to: contracts.trainProofLog, data, valueWei: 0n };
     }
     case 'registerModel': {
       const args = [call.modelId, call.modelCid, call.datasetCid] as const;

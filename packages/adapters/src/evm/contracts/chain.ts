@@ -22,6 +22,7 @@ import { ask, type ChainEndpoint, type Connection, type ConnectionOptions, openC
 import { decodeEvent, decodePolicy, lowerAddress } from './events.ts';
 import { type HandOver, RelayedSender } from './relayed-sender.ts';
 import { AccountSender, type CallSender } from './transactions.ts';
+import { signCommitment, signsCommitment } from './commitment.ts';
 import { signedVerdict } from './verdict.ts';
 
 export type ConnectChainOptions = ChainEndpoint & ConnectionOptions & { readonly info: ChainInfo };
@@ -198,13 +199,35 @@ class EvmReader implements ChainReader {
     }
   }
 
+  signedCommitment(operator: Address, commitment: Root, signature: Hex): Promise<boolean> {
+    return signsCommitment(operator, this.info, commitment, signature);
+  }
+
   async events(fromBlock: number, toBlock?: number): Promise<ChainEvent[]> {
     // Nodes differ in what they say to blocks that are not there yet: an empty answer or an error.
     const head = (await this.head()).block;
     const last = Math.min(toBlock ?? head, head);
     const { client, logsBlocks } = this.connection;
-    const { nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund, trainRequest } = this.info.contracts;
-    const address = [nodeCertRegistry, jobManager, proofOfCompute, modelRegistry, insuranceFund, trainRequest];
+    const {
+      nodeCertRegistry,
+      jobManager,
+      proofOfCompute,
+      modelRegistry,
+      insuranceFund,
+      trainRequest,
+      batchedProofOfCompute,
+      trainProofLog,
+    } = this.info.contracts;
+    const address = [
+      nodeCertRegistry,
+      jobManager,
+      proofOfCompute,
+      modelRegistry,
+      insuranceFund,
+      trainRequest,
+      batchedProofOfCompute,
+      trainProofLog,
+    ];
     const events: ChainEvent[] = [];
     for (let from = fromBlock; from <= last; from += logsBlocks) {
       const range = { fromBlock: toHex(from), toBlock: toHex(Math.min(last, from + logsBlocks - 1)) };
@@ -293,6 +316,10 @@ class EvmWriter extends EvmReader implements ChainWriter {
 
   signVerdict(statement: VerdictStatement): Promise<Hex> {
     return signedVerdict(this.sender.account, this.info, statement);
+  }
+
+  signCommitment(commitment: Root): Promise<Hex> {
+    return signCommitment(this.sender.account, this.info, commitment);
   }
 }
 

@@ -8,10 +8,12 @@ import type { Address, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
 import { decodeEventLog, type Hex, toEventSelector } from 'viem';
 import {
   aiJobManagerAbi,
+  batchedProofOfComputeAbi,
   insuranceFundAbi,
   modelRegistryAbi,
   nodeCertRegistryAbi,
   proofOfComputeAbi,
+  trainProofLogAbi,
   trainRequestAbi,
 } from '../generated/index.ts';
 import { jobKinds, nodeRoles, offences, rewardModels, settlements } from './calls.ts';
@@ -23,6 +25,8 @@ const contractsAbi = [
   ...modelRegistryAbi,
   ...insuranceFundAbi,
   ...trainRequestAbi,
+  ...batchedProofOfComputeAbi,
+  ...trainProofLogAbi,
 ] as const;
 
 type ContractEvent = Extract<(typeof contractsAbi)[number], { readonly type: 'event' }>;
@@ -51,6 +55,12 @@ interface SlotArguments {
 }
 
 const slotOf = (args: SlotArguments) => ({ job: job(args.job), round: Number(args.round), task: args.task, slot: args.slot });
+
+const roundOf = (args: { readonly job: Hex; readonly round: bigint }) => ({ job: job(args.job), round: Number(args.round) });
+const batchSlotOf = (args: { readonly job: Hex; readonly round: bigint; readonly index: number }) => ({
+  ...roundOf(args),
+  slotIndex: args.index,
+});
 
 /** The event in a log of one of the contracts, or null where it is none of Muster's. */
 export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
@@ -240,6 +250,54 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
       const checkpointCid = root(args.checkpointCid);
       return { ...place, event: 'RoundFinalized', job: job(args.job), round: Number(args.round), checkpointCid, accuracy: args.accuracy };
     }
+    case 'BatchCommitted': {
+      const { commitmentsHash, commitments, contentCid, closesAt } = decoded.args;
+      const list = { commitmentsHash: root(commitmentsHash), commitments, contentCid: root(contentCid), closesAt: Number(closesAt) };
+      return { ...place, event: 'BatchCommitted', ...roundOf(decoded.args), ...list };
+    }
+    case 'CommitForced': {
+      const { args } = decoded;
+      return { ...place, event: 'CommitForced', ...batchSlotOf(args), node: node(args.node), commitment: root(args.commitment) };
+    }
+    case 'RevealForced': {
+      const { args } = decoded;
+      const opening = { salt: root(args.salt), resultRoot: root(args.resultRoot) };
+      return { ...place, event: 'RevealForced', ...batchSlotOf(args), node: node(args.node), ...opening };
+    }
+    case 'VerdictSettled': {
+      const { task, resultRoot, verdictCid } = decoded.args;
+      const verdict = { task, resultRoot: root(resultRoot), verdictCid: root(verdictCid) };
+      return { ...place, event: 'VerdictSettled', ...roundOf(decoded.args), ...verdict };
+    }
+    case 'TasksSettled':
+      return { ...place, event: 'TasksSettled', ...roundOf(decoded.args), taskRoots: decoded.args.taskRoots.map(root) };
+    case 'BatchFinalized': {
+      const { settlementRoot, paid, amountWei, checkpointCid } = decoded.args;
+      const settled = { settlementRoot: root(settlementRoot), paid: Number(paid), amountWei, checkpointCid: root(checkpointCid) };
+      return { ...place, event: 'BatchFinalized', ...roundOf(decoded.args), ...settled };
+    }
+    case 'BatchRewardClaimed': {
+      const { amountWei, ...args } = decoded.args;
+      const who = { node: node(args.node), operator: lowerAddress(args.operator) };
+      return { ...place, event: 'BatchRewardClaimed', ...batchSlotOf(args), ...who, amountWei };
+    }
+    case 'BatchConvicted': {
+      const { args } = decoded;
+      const roots = { revealedRoot: root(args.revealedRoot), correctRoot: root(args.correctRoot), verdictCid: root(args.verdictCid) };
+      return { ...place, event: 'BatchConvicted', ...batchSlotOf(args), node: node(args.node), ...roots };
+    }
+    case 'BatchRewardVoided': {
+      const { amountWei, ...args } = decoded.args;
+      return { ...place, event: 'BatchRewardVoided', ...batchSlotOf(args), owner: lowerAddress(args.owner), amountWei };
+    }
+    case 'BatchExpired': {
+      const { owner, amountWei } = decoded.args;
+      return { ...place, event: 'BatchExpired', ...roundOf(decoded.args), owner: lowerAddress(owner), amountWei };
+    }
+    case 'TrainProofsRecorded': {
+      const { count, ...args } = decoded.args;
+      return { ...place, event: 'TrainProofsRecorded', ...roundOf(args), root: root(args.root), count, contentCid: root(args.contentCid) };
+    }
     case 'ModelRegistered': {
       const { args } = decoded;
       const ids = { modelId: root(args.modelId), modelCid: root(args.modelCid), datasetCid: root(args.datasetCid) };
@@ -278,6 +336,9 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
     case 'TeeVerifierChanged':
     case 'OperatorSet':
     case 'OwnershipTransferred':
+    case 'TrainProofRecorded':
+    case 'WithheldProof':
+    case 'EIP712DomainChanged':
       return null;
     default:
       return decoded satisfies never;
