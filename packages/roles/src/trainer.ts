@@ -19,6 +19,7 @@ import {
 } from '@muster/protocol';
 import { assignmentProof, type ComputedTask, exposureOf, saltLabel, type ReadBlock } from '@muster/round';
 import { nodeIn, readAssignment } from './assignments.ts';
+import { BatchTrainer } from './batch-trainer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { budgetAt, ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
@@ -76,12 +77,14 @@ export class Trainer {
   /** Jobs whose results are worth more than the stake that is free. */
   readonly #short = new Set<JobId>();
   readonly #computed = new Map<string, ComputedTask>();
+  readonly #batches: BatchTrainer;
 
   constructor(options: TrainerOptions) {
     this.#options = options;
     this.#history = new ChainHistory(options.chain);
     this.#read = reader(options.link.blobs);
     this.#materials = new MaterialCache(this.#read, options.executor, options.limits);
+    this.#batches = new BatchTrainer({ ...options, read: this.#read, operatorOf: this.#history.operatorOf });
   }
 
   /** Works until the signal aborts. Throws NODE_INACTIVE when the node's stake is gone. */
@@ -100,6 +103,7 @@ export class Trainer {
       this.#checkStanding();
       for (const job of this.#history.jobs.values()) {
         if (job.status === 'running' && (await this.#workOn(job))) return true;
+        if (await this.#batches.claim(job)) return true;
         if (this.#canSettle(job) && (await this.#settle(job))) return true;
       }
       return false;
@@ -132,6 +136,7 @@ export class Trainer {
     const open = await this.#openRound(job);
     if (open === null) return false;
     const mine = this.#slotsOf(open);
+    if (job.policy.settlement === 'batched') return this.#batches.work(open, mine, (place) => this.#compute(open, place));
     for (const place of mine) if (await this.#reveal(open, place)) return true;
     for (const place of mine) if (await this.#commit(open, place)) return true;
     return false;
@@ -139,6 +144,7 @@ export class Trainer {
 
   /** Whether work in the open round of a job that ended early can still be paid. */
   #canSettle({ ended, policy }: JobRecord): boolean {
+    if (policy.settlement === 'batched') return false;
     if (ended === null || !('reserveWei' in ended) || ended.reserveWei === 0n) return false;
     return this.#options.scheduler.now() < (ended.time + policy.roundTimeout) * 1000;
   }

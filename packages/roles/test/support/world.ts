@@ -33,6 +33,7 @@ import {
   encodeLinked,
   type ErrorCode,
   type JobId,
+  type JobPolicy,
   keccakOfWords,
   MusterError,
   networkName,
@@ -311,7 +312,7 @@ export class World {
   }
 
   /** Stores the order and submits its job as the organizer. */
-  async submit(order: Order, budgetWei = 10n ** 15n): Promise<JobId> {
+  async submit(order: Order, budgetWei = 10n ** 15n, policy: Partial<JobPolicy> = {}): Promise<JobId> {
     await storeOrder(order, this.blobs);
     const { spec } = order;
     const stored = encodeLinked(spec);
@@ -332,7 +333,7 @@ export class World {
       coordinator,
       validator,
       budgetWei,
-      policy: plainPolicy(tasks),
+      policy: { ...plainPolicy(tasks), ...policy },
     });
     const submitted = receipt.events.find((event) => event.event === 'JobSubmitted');
     if (submitted === undefined) throw new Error('no JobSubmitted event');
