@@ -325,7 +325,9 @@ test('what is not settled counts for one to two challenge windows', async () => 
   expect(await lone.refused(doors.batched, 'guard', [node, 4_001n])).toEqual(['ExposureTooHigh', node, 5_001n, 5_000n]);
   await guard(4_000n);
   expect(await lone.read('freeStake', [node])).toBe(0n);
-  await lone.call(doors.batched, 'release', [node, 4_500n]);
+  await lone.call(doors.batched, 'release', [node, 1n]);
+  expect(await lone.read('freeStake', [node])).toBe(1n);
+  await lone.call(doors.batched, 'release', [node, 4_499n]);
   expect(await lone.read('freeStake', [node])).toBe(4_500n);
   await lone.call(doors.batched, 'release', [node, 2n ** 255n]);
   expect(await lone.read('freeStake', [node])).toBe(5_000n);
