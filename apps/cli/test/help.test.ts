@@ -23,7 +23,8 @@ async function run(...given: readonly string[]): Promise<{ readonly code: number
 test('`muster --help` lists every command and no inner process', async () => {
   const { code, out, err } = await run('--help');
   expect({ code, err }).toEqual({ code: 0, err: '' });
-  for (const command of ['demo', 'up', 'join', 'job', 'data', 'model', 'audit']) expect(out).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
+  for (const command of ['demo', 'up', 'join', 'job', 'node', 'data', 'model', 'audit'])
+    expect(out).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
   expect(out).not.toMatch(/^ {2}run\b/m);
 });
 
@@ -33,6 +34,13 @@ test.each([
   ['join'],
   ['job', 'submit'],
   ['job', 'stop'],
+  ['job', 'request'],
+  ['job', 'fail'],
+  ['job', 'release'],
+  ['job', 'settle'],
+  ['node', 'show'],
+  ['node', 'top-up'],
+  ['node', 'report'],
   ['data', 'import'],
   ['model', 'build'],
   ['model', 'show'],

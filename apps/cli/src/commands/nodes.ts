@@ -140,6 +140,8 @@ export async function nodeStake(
 export async function nodeReport(context: Context, flags: NodeFlags, text: string): Promise<void> {
   const reported = parseNodeId(text.toLowerCase());
   const local = await localNode(context, flags);
+  if ((await local.chain.node(reported)) === null)
+    throw new MusterError('NODE_UNKNOWN', `node ${reported} is not registered on chain`, { node: reported });
   const { events } = await sendOrExplain({ ...local, node: reported }, 'reportMissedHeartbeats');
   const missed = found(events, 'HeartbeatsMissed')?.missed ?? 0;
   const slashedWei = found(events, 'NodeSlashed')?.amountWei ?? 0n;
@@ -178,7 +180,7 @@ const explanations: Readonly<Record<string, string>> = {
   NotUnbonding: 'the node is not leaving: begin with `muster node unbond`',
   NodeHasLeft: 'the node has left and taken its stake; it can join again',
   NodeDeactivated: 'the node was convicted of cheating and can never work again',
-  NodeNotRegistered: 'the chain knows no such node',
+  NodeNotActive: 'the node is not at work, so it owes no heartbeats',
   NotOperator: 'the node belongs to another account',
 };
 
@@ -194,7 +196,7 @@ async function sendOrExplain({ chain, node }: LocalNode, call: RegistryCall): Pr
     if (name === 'StakeLocked') message = `the stake is held until ${timeOf(Number(until))}`;
     if (name === 'NoHeartbeatMissed') message = `the node has missed none: its last heartbeat was at ${timeOf(Number(lastHeartbeat))}`;
     if (message === undefined) throw error;
-    throw new MusterError(name === 'NodeNotRegistered' ? 'NODE_UNKNOWN' : 'STATE_CONFLICT', message, { node }, { cause: error });
+    throw new MusterError('STATE_CONFLICT', message, { node }, { cause: error });
   }
 }
 
