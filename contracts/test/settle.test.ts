@@ -142,6 +142,16 @@ test('who kept silent in a round that is over loses reputation and no stake, whe
   expect(await refusal(driver.owner.send(unknown))).toMatchObject({ error: 'JobUnknown' });
 });
 
+test('silence in a failed job costs no more than the stake that is there, and leaves the node suspended', async () => {
+  const driver = await newJob({ redundancy: 1, budgetWei: 6n * minStakeWei });
+  await commitAll(driver, [right]);
+  await fail(driver);
+  await chain.elapse(TIMEOUT + 1);
+  const { events } = await report(driver, 0);
+  expect(events.find(({ event }) => event === 'UnrevealedReported')).toMatchObject({ slashedWei: minStakeWei });
+  expect(await chain.reader.node(driver.seat(0, 0).node)).toMatchObject({ status: 'suspended', stakeWei: 0n });
+});
+
 test('a slot that was given to another node is reported of that node', async () => {
   const driver = await newJob();
   const heir = { node: nodeOf('silent heir'), operator: await chain.actor(9) };
