@@ -94,12 +94,12 @@ export function policyOf(
   const byModel: Readonly<Record<RewardTerms['model'], Partial<RewardTerms>>> = {
     perRound: {},
     perBatch: { gpuSecondsPerTask: reward.gpuSecondsPerTask, batchSize },
+    // At most 4096 · 10⁶, which fits 32 bits.
     perGradientUpdate: { stepsPerTask: localSteps, scoreTotal: tasks * localSteps },
     perAccuracyGain: { bonusBasisPoints: reward.bonusBasisPoints, targetGainBasisPoints: reward.targetGainBasisPoints },
   };
   const weighed = reward.weigh === 'records' ? { scoreTotal: records } : {};
-  const terms: RewardTerms = { ...plainPolicy(tasks).reward, model: reward.model, ...weighed, ...byModel[reward.model] };
-  if (terms.scoreTotal > uint32) throw wrong('reward', `${tasks} tasks of ${localSteps} steps: the scores of a round do not fit 32 bits`);
+  const terms = { ...plainPolicy(tasks).reward, model: reward.model, ...weighed, ...byModel[reward.model] };
   return { kind, settlement, minParticipants, roundTimeout, reward: terms };
 }
 

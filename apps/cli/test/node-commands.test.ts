@@ -106,6 +106,7 @@ async function done(root: string, act: Act): Promise<Fields> {
 }
 
 const show: Act = (context) => nodeShow(context, {});
+const withdraw: Act = (context) => nodePayOut(context, {}, 'withdraw');
 const request =
   (file: string): Act =>
   (context) =>
@@ -189,7 +190,6 @@ describe('a requested training', () => {
 
     // Two rounds of two tasks, three nodes each: four results of a twelfth.
     const earned = budgetWei / 3n;
-    const withdraw: Act = (context) => nodePayOut(context, {}, 'withdraw');
     const withdrawn = await done(trainerHome(0), withdraw);
     expect(withdrawn).toMatchObject({ event: 'node.withdrawn', amountWei: `${earned}`, balanceWei: `${earned}` });
     expect((await run(trainerHome(0), withdraw)).err).toContain('has no credit');
