@@ -84,13 +84,12 @@ export function policyOf(
   { batchSize, records }: { readonly batchSize: number; readonly records: number },
 ): JobPolicy {
   const { tasks, localSteps, minimumNodes, roundTimeoutMs } = spec;
-  const wrong = (field: string, problem: string): MusterError => new MusterError('JOB_INVALID', `policy.${field}: ${problem}`, { field });
-  if (kind === 'singleNode' && tasks !== 1) throw wrong('kind', `a job of a single node has one task, not ${tasks}`);
-  if (kind === 'dataParallel' && tasks === 1) throw wrong('kind', 'data parallelism needs more than one task');
+  if (kind === 'singleNode' && tasks !== 1) throw unfit('kind', `a job of a single node has one task, not ${tasks}`);
+  if (kind === 'dataParallel' && tasks === 1) throw unfit('kind', 'data parallelism needs more than one task');
   if (minParticipants > minimumNodes)
-    throw wrong('minParticipants', `${minParticipants} nodes are asked for, the job's rounds begin with ${minimumNodes} (minimumNodes)`);
+    throw unfit('minParticipants', `${minParticipants} nodes are asked for, the job's rounds begin with ${minimumNodes} (minimumNodes)`);
   if (roundTimeout * 1000 < roundTimeoutMs)
-    throw wrong('roundTimeout', `a round may take ${roundTimeoutMs} ms (roundTimeoutMs), the job counts as failed after ${roundTimeout} s`);
+    throw unfit('roundTimeout', `a round may take ${roundTimeoutMs} ms (roundTimeoutMs), the job counts as failed after ${roundTimeout} s`);
   const byModel: Readonly<Record<RewardTerms['model'], Partial<RewardTerms>>> = {
     perRound: {},
     perBatch: { gpuSecondsPerTask: reward.gpuSecondsPerTask, batchSize },
@@ -102,6 +101,8 @@ export function policyOf(
   const terms = { ...plainPolicy(tasks).reward, model: reward.model, ...weighed, ...byModel[reward.model] };
   return { kind, settlement, minParticipants, roundTimeout, reward: terms };
 }
+
+const unfit = (field: string, problem: string): MusterError => new MusterError('JOB_INVALID', `policy.${field}: ${problem}`, { field });
 
 /** A policy's reward in words. */
 export function describeReward({
