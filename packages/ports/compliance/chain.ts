@@ -3,17 +3,47 @@
  *
  * Runs against any chain with Muster's contracts freshly deployed. It says nothing about durability, finality or speed.
  */
-import { assignmentLeaf, bytesToHex, commitmentOf, holderOf, keccakOfWords, MusterError, plainPolicy, sha256 } from '@muster/protocol';
-import type { Address, JobId, NodeId, Root } from '@muster/protocol';
+import {
+  assignmentLeaf,
+  bytesToHex,
+  commitmentOf,
+  encodeHyperParameters,
+  holderOf,
+  keccakOfWords,
+  MusterError,
+  plainPolicy,
+  requestedPolicy,
+  sha256,
+} from '@muster/protocol';
+import type { Address, HyperParameters, JobId, NodeId, Root } from '@muster/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AbortSignalLike, ChainEvent, ChainEventName, ChainReader, ChainReceipt, ChainWriter } from '../src/index.ts';
 
 /** 1000 GB, 100 Mbps, 8 units; neither GPU nor TEE, which would need more stake. */
 const caps = '0x000000000000000000000000000000000000000000000800000064000003e800' as Root;
 
+const hyperParameters: HyperParameters = {
+  version: 1,
+  tasks: 3,
+  redundancy: 2,
+  localSteps: 4,
+  batchSize: 8,
+  learningRate: 1_000_000,
+  optimizer: 'sgd',
+  strategy: 'fedavg',
+  jobKind: 'federated',
+  settlement: 'direct',
+  rewardModel: 'perRound',
+  gpuSecondsPerTask: 0,
+  bonusBasisPoints: 0,
+  targetGainBasisPoints: 0,
+  roundTimeout: 3600,
+  seed: 1n,
+};
+
 export interface ChainUnderTest {
   readonly reader: ChainReader;
-  /** Writer of account `index`, below 8, which holds at least 100 ether. */
+  /** Writer of account `index`, below 8, which holds at least 100 ether. Account 0 coordinates what is requested. */
   account(index: number): Promise<ChainWriter>;
   /** Resolves once a block after the present head exists. */
   nextBlock(): Promise<void>;
@@ -122,6 +152,50 @@ export function chainCompliance(name: string, setup: () => Promise<ChainUnderTes
       ]);
       expect((await chain.reader.job(job))?.status).toBe('cancelled');
       expect((await chain.reader.credit(owner.account)) - before).toBe(600n);
+    });
+
+    test('a requested training opens a job with the policy that follows, which its coordinator specifies once', async () => {
+      const requester = await account(3);
+      const parameters: HyperParameters = { ...hyperParameters, jobKind: 'dataParallel', rewardModel: 'perBatch', gpuSecondsPerTask: 5 };
+      const asked = {
+        baseModel: root('base model'),
+        dataset: root('requested data'),
+        totalRounds: 4,
+        minParticipants: 2,
+        hyperParameters: encodeHyperParameters(parameters),
+      };
+      const { events } = await requester.send({ call: 'requestTraining', ...asked, budgetWei: 77n });
+      const found = plain(events);
+      const requested = found.find(({ event }) => event === 'TrainingRequested');
+      const job = requested !== undefined && 'job' in requested ? requested.job : null;
+      expect(requested).toEqual({ event: 'TrainingRequested', job, requester: requester.account, budgetWei: 77n, ...asked });
+      expect(found.map(({ event }) => event)).toEqual(['JobSubmitted', 'JobTermsSet', 'TrainingRequested']);
+      const known = await chain.reader.job(job as JobId);
+      const policy = requestedPolicy(parameters, 2);
+      expect(known).toMatchObject({
+        owner: requester.account,
+        modelId: asked.baseModel,
+        specCid: `0x${'0'.repeat(64)}`,
+        budgetWei: 77n,
+        policy,
+      });
+      const coordinator = await account(0);
+      expect(known?.coordinator).toBe(coordinator.account);
+      const specify = { call: 'specifyJob', job: job as JobId, specCid: root('specification') } as const;
+      expect(await refusal(requester.send(specify))).toMatchObject({ error: 'NotCoordinator' });
+      expect(plain((await coordinator.send(specify)).events)).toEqual([{ event: 'JobSpecified', job, specCid: specify.specCid }]);
+      expect(await refusal(coordinator.send(specify))).toMatchObject({ error: 'SpecAlreadySet' });
+      expect((await chain.reader.job(job as JobId))?.specCid).toBe(specify.specCid);
+      const short = { call: 'requestTraining', ...asked, hyperParameters: '0x12', budgetWei: 0n } as const;
+      expect(await refusal(requester.send(short))).toMatchObject({ error: 'HyperParametersLengthInvalid' });
+    });
+
+    test('a node’s stake is free until its work is under way', async () => {
+      const operator = await account(1);
+      const node = nodeOf('free');
+      expect(await chain.reader.freeStake(node)).toBe(0n);
+      await register(operator, node, chain.minStakeWei + 3n);
+      expect(await chain.reader.freeStake(node)).toBe(chain.minStakeWei + 3n);
     });
 
     test('a round of three nodes runs from the node set to paid rewards', async () => {
