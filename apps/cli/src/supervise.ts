@@ -126,6 +126,9 @@ export class Child {
   }
 }
 
+/** Starts after which a process that calls its command line or home wrong is given up: a port may be taken for a moment. */
+const usageRestarts = 5;
+
 /**
  * Resolves when `child` reports `event`. Rejects with what the child last complained about after `patienceMs`, or at once when it has
  * ended for good.
@@ -135,7 +138,8 @@ export function awaitReport(child: Child, seen: Set<string>, event: string, pati
   return new Promise((resolve, reject) => {
     const look = (): void => {
       if (seen.has(event)) return resolve();
-      if (child.ended || Date.now() >= until) {
+      const hopeless = child.lastError.startsWith('error USAGE') && child.restarts >= usageRestarts;
+      if (child.ended || hopeless || Date.now() >= until) {
         reject(new MusterError('INTERNAL', `the ${child.name} process did not start: ${child.lastError || 'no message'}`));
         return;
       }

@@ -2,16 +2,18 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { plainPolicy, type JobPolicy, MusterError, type Root } from '@muster/protocol';
+import { openEmbeddedChain, systemClock } from '@muster/adapters';
+import { type Address, type JobPolicy, MusterError, plainPolicy, type Root } from '@muster/protocol';
 import type { JobRecord, SlotRecord } from '@muster/roles';
 import { contributionScore, slotReward } from '@muster/round';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { majoritiesOf } from '../src/commands/endings.ts';
 import { decodeRequestFile } from '../src/commands/request.ts';
-import { contractsSchema, homePaths, readNetwork } from '../src/home.ts';
+import { contractsSchema, homePaths, type Network, readNetwork } from '../src/home.ts';
 import { jobSpecOf } from '../src/jobs.ts';
 import { readMembership, writeMembership } from '../src/membership.ts';
+import { chainFile, chainId, genesisOf, openHomesChain } from '../src/processes/chain.ts';
 import { decodePolicyFile, describeReward, policyOf } from '../src/policy.ts';
 
 let folder: string;
@@ -192,6 +194,19 @@ test('a home of an earlier version is refused with what it lacks and what to do'
   // Damage is something else.
   await writeFile(paths.network, JSON.stringify({ ...network, chainPort: 0 }));
   await expect(readNetwork(paths)).rejects.toMatchObject({ code: 'FIELD_INVALID' });
+});
+
+test('a chain whose genesis is another version’s is refused with what to do', async () => {
+  const paths = homePaths(join(folder, 'other genesis'));
+  await mkdir(paths.chain, { recursive: true });
+  const [organizer, coordinator, validator] = [address('1'), address('2'), address('3')] as Address[];
+  const accounts = { organizer, coordinator, validator } as Network['accounts'];
+  const { accounts: genesis } = await genesisOf(accounts);
+  const path = chainFile(paths);
+  // The accounts have their ether, and TRAIN_REQUEST is not there.
+  const older = await openEmbeddedChain({ path, chainId, genesis: { accounts: genesis.slice(0, 3) }, clock: systemClock });
+  await older.close();
+  await expect(openHomesChain({ paths, accounts })).rejects.toThrow(/another version of Muster.*muster up --home/);
 });
 
 test('a node’s home remembers the network it joined', async () => {

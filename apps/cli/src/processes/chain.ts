@@ -4,6 +4,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type EmbeddedChain,
   type GenesisAccount,
   lockHome,
   openEmbeddedChain,
@@ -13,6 +14,7 @@ import {
   trainRequestAddress,
   trainRequestGenesis,
 } from '@muster/adapters';
+import { MusterError } from '@muster/protocol';
 import type { HomePaths, Network } from '../home.ts';
 import { reportJson, stopOnSignals, stopWithParent } from '../runtime.ts';
 
@@ -49,17 +51,22 @@ export async function runChainProcess(options: ChainProcessOptions): Promise<voi
   const lock = await lockHome(options.paths.chain);
   const controller = stopOnSignals();
   stopWithParent(controller);
-  const chain = openEmbeddedChain({
-    path: chainFile(options.paths),
-    chainId,
-    genesis: await genesisOf(options.accounts),
-    clock: systemClock,
-  });
-  const opened = await chain;
+  const opened = await openHomesChain(options);
   const server = await serveChain(opened, { host: options.host, port: options.port });
   reportJson('chain.listening', { url: server.url });
   await new Promise<void>((resolve) => controller.signal.addEventListener('abort', () => resolve(), { once: true }));
   await server.close();
   await opened.close();
   lock.release();
+}
+
+/** The chain of the home. Throws USAGE where another version of Muster made it, whose genesis holds other contracts. */
+export async function openHomesChain({ paths, accounts }: Pick<ChainProcessOptions, 'paths' | 'accounts'>): Promise<EmbeddedChain> {
+  try {
+    return await openEmbeddedChain({ path: chainFile(paths), chainId, genesis: await genesisOf(accounts), clock: systemClock });
+  } catch (cause) {
+    if (!(cause instanceof MusterError) || cause.details['field'] !== 'genesis') throw cause;
+    const message = `the chain of ${paths.root} was made by another version of Muster: start a new network with \`muster up --home <new folder>\``;
+    throw new MusterError('USAGE', message, { home: paths.root }, { cause });
+  }
 }
