@@ -14,13 +14,14 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Plugin } from 'vite';
 import { startVitest } from 'vitest/node';
-import { compileInstrumented, type Instrumented } from './probes/compile-instrumented.ts';
+import { compile } from './build.ts';
+import { compileInstrumented, type CoverageInput, type Instrumented } from './probes/compile-instrumented.ts';
 import { coverageOf, describeCoverage, percentOf, totalOf } from './probes/places.ts';
 
 const contractsFolder = dirname(fileURLToPath(import.meta.url));
 const probesFolder = join(contractsFolder, 'probes');
 /** About the code as it is deployed, so not for code with probes. */
-const leftOut = ['contracts/test/gas.test.ts', 'contracts/test/bindings.test.ts', 'contracts/test/coverage.test.ts'];
+const leftOut = ['contracts/test/{gas,batch-gas}.test.ts', 'contracts/test/bindings.test.ts', 'contracts/test/coverage.test.ts'];
 
 function readSources(): Record<string, string> {
   const names = readdirSync(join(contractsFolder, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.sol'));
@@ -28,7 +29,7 @@ function readSources(): Record<string, string> {
 }
 
 /** Gives the tests the code with probes: through the bindings of the adapters, through `compile`, and chains that listen. */
-function probesPlugin({ bytecodes }: Instrumented): Plugin {
+function probesPlugin({ contracts }: Instrumented): Plugin {
   return {
     name: 'muster-coverage',
     enforce: 'pre',
@@ -41,18 +42,18 @@ function probesPlugin({ bytecodes }: Instrumented): Plugin {
     },
     transform(code, id) {
       if (!/evm\/generated\/\w+\.ts$/.test(id)) return null;
-      const name = Object.keys(bytecodes).find((known) => id.toLowerCase().endsWith(`/${known.toLowerCase()}.ts`));
-      const bytecode = name === undefined ? undefined : bytecodes[name];
-      return bytecode === undefined ? null : { code: code.replace(/(Bytecode = ')0x[0-9a-f]+'/, `$1${bytecode}'`), map: null };
+      const name = Object.keys(contracts).find((known) => id.toLowerCase().endsWith(`/${known.toLowerCase()}.ts`));
+      const contract = name === undefined ? undefined : contracts[name];
+      return contract === undefined ? null : { code: code.replace(/(Bytecode = ')0x[0-9a-f]+'/, `$1${contract.bytecode}'`), map: null };
     },
   };
 }
 
 /** Probes that ran, and whether every test passed. */
-async function runTests(instrumented: Instrumented, filters: readonly string[]): Promise<{ hits: Set<number>; passed: boolean }> {
+async function runTests(input: CoverageInput, filters: readonly string[]): Promise<{ hits: Set<number>; passed: boolean }> {
   const folder = mkdtempSync(join(tmpdir(), 'muster-coverage-'));
   try {
-    writeFileSync(join(folder, 'instrumented.json'), JSON.stringify(instrumented));
+    writeFileSync(join(folder, 'input.json'), JSON.stringify(input));
     const root = dirname(contractsFolder);
     const limits = { testTimeout: 600_000, hookTimeout: 600_000, maxWorkers: 2 };
     const vitest = await startVitest(
@@ -62,13 +63,17 @@ async function runTests(instrumented: Instrumented, filters: readonly string[]):
         config: false,
         root,
         watch: false,
+        // What a module is turned into depends on this run's compilation.
+        fsModuleCache: false,
         include: ['contracts/test/**/*.test.ts'],
         exclude: leftOut,
+        // Probes cost gas.
+        testNamePattern: '^(?!.*\\bgas\\b)',
         env: { MUSTER_COVERAGE_FOLDER: folder },
         reporters: [['default', { summary: false }]],
         ...limits,
       },
-      { plugins: [probesPlugin(instrumented)] },
+      { plugins: [probesPlugin(input)] },
       // The report on stdout is ours; what the tests say goes beside it.
       { stdout: process.stderr },
     );
@@ -91,7 +96,8 @@ const { values, positionals } = parseArgs({
 const threshold = Number(values.threshold);
 if (!(threshold >= 0 && threshold <= 100)) throw new Error(`--threshold ${values.threshold} is not a percentage`);
 const instrumented = compileInstrumented(readSources());
-const { hits, passed } = await runTests(instrumented, positionals);
+const helpers = Object.fromEntries(compile('test/helpers'));
+const { hits, passed } = await runTests({ ...instrumented, helpers }, positionals);
 const files = coverageOf(instrumented.places, hits);
 const total = totalOf(files);
 const enough = percentOf(total.lines) >= threshold && percentOf(total.branches) >= threshold;

@@ -1,28 +1,35 @@
 /**
- * Compiles Solidity with probes in it. In the tests' processes it stands in for contracts/build.ts, so that a test which compiles the
- * contracts gets the code with probes; helpers of tests stay as they are.
+ * Compiles Solidity with probes in it. In the tests' processes it stands in for contracts/build.ts, so that a test which compiles
+ * contracts gets what was compiled beforehand: contracts with probes, helpers as they are.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile as compilePlain, type CompiledContract, compilerSettings } from '../build.ts';
+import type { Abi } from 'viem';
+import { type CompiledContract, compilerSettings } from '../build.ts';
 import { instrument, probeFile, probeLibrary, type SyntaxNode } from './instrument.ts';
 import type { Place } from './places.ts';
 
 export * from '../build.ts';
 
-/** What the contracts are while coverage is measured: creation code by contract name, and what its probes stand for. */
+/** What the contracts are while coverage is measured: code with probes by contract name, and what the probes stand for. */
 export interface Instrumented {
-  readonly bytecodes: Readonly<Record<string, `0x${string}`>>;
+  /** ABIs are those of the contracts without probes. */
+  readonly contracts: Readonly<Record<string, CompiledContract>>;
   readonly places: readonly Place[];
+}
+
+/** What the tests' processes are given, so that none of them has to compile. */
+export interface CoverageInput extends Instrumented {
+  readonly helpers: Readonly<Record<string, CompiledContract>>;
 }
 
 interface SolcOutput {
   readonly errors?: readonly { readonly severity: string; readonly formattedMessage: string }[];
   readonly sources?: Readonly<Record<string, { readonly ast: SyntaxNode }>>;
   readonly contracts?: Readonly<
-    Record<string, Readonly<Record<string, { readonly evm: { readonly bytecode: { readonly object: string } } }>>>
+    Record<string, Readonly<Record<string, { readonly abi: Abi; readonly evm: { readonly bytecode: { readonly object: string } } }>>>
   >;
 }
 
@@ -31,7 +38,7 @@ const contractsFolder = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Puts probes into `sources` (text by the name under which they import one another) and compiles them. Throws what the compiler says. */
 export function compileInstrumented(sources: Readonly<Record<string, string>>): Instrumented {
-  const parsed = solc(sources, { stopAfter: 'parsing', outputSelection: { '*': { '': ['ast'] } } });
+  const parsed = solc(sources, { outputSelection: { '*': { '': ['ast'], '*': ['abi'] } } });
   const places: Place[] = [];
   const probed: Record<string, string> = { [probeFile]: probeLibrary };
   for (const [file, text] of Object.entries(sources)) {
@@ -41,28 +48,36 @@ export function compileInstrumented(sources: Readonly<Record<string, string>>): 
     places.push(...done.places);
     probed[file] = done.text;
   }
-  // The newer pipeline moves variables out of the way: with probes, some functions have more of them than the stack can reach.
-  const output = solc(probed, { ...compilerSettings, viaIR: true, outputSelection: { '*': { '*': ['evm.bytecode.object'] } } });
-  const bytecodes: Record<string, `0x${string}`> = {};
+  // The newer pipeline moves variables out of the way: with probes, some functions have more of them than the stack can reach. Nothing
+  // else of the optimizer is wanted: code that nobody measures need not be short.
+  const optimizer = { enabled: true, details: { yul: true, yulDetails: { stackAllocation: true, optimizerSteps: 'u' } } };
+  const output = solc(probed, { ...compilerSettings, optimizer, viaIR: true, outputSelection: { '*': { '*': ['evm.bytecode.object'] } } });
+  const contracts: Record<string, CompiledContract> = {};
   for (const file of Object.keys(sources)) {
-    for (const [name, contract] of Object.entries(output.contracts?.[file] ?? {})) bytecodes[name] = `0x${contract.evm.bytecode.object}`;
+    for (const [name, contract] of Object.entries(output.contracts?.[file] ?? {})) {
+      const abi = parsed.contracts?.[file]?.[name]?.abi;
+      if (abi === undefined) throw new Error(`no ABI of ${name}`);
+      contracts[name] = { abi, bytecode: `0x${contract.evm.bytecode.object}` };
+    }
   }
-  return { bytecodes, places };
+  return { contracts, places };
 }
 
 /** As contracts/build.ts has it, with probes in the contracts of `src`. Only in processes that `node contracts/coverage.ts` starts. */
 export function compile(folder: 'src' | 'test/helpers'): Map<string, CompiledContract> {
-  const plain = compilePlain(folder);
-  if (folder !== 'src') return plain;
-  const { bytecodes } = readInstrumented();
-  return new Map([...plain].map(([name, contract]) => [name, { ...contract, bytecode: bytecodes[name] ?? contract.bytecode }]));
+  const { contracts, helpers } = readCoverageInput();
+  return new Map(Object.entries(folder === 'src' ? contracts : helpers));
 }
 
-/** What `node contracts/coverage.ts` has compiled for the tests it started. */
-export function readInstrumented(): Instrumented {
+/** Where `node contracts/coverage.ts` exchanges files with the tests it started. */
+export function coverageFolder(): string {
   const folder = process.env['MUSTER_COVERAGE_FOLDER'];
   if (folder === undefined) throw new Error('not started by contracts/coverage.ts');
-  return JSON.parse(readFileSync(join(folder, 'instrumented.json'), 'utf8')) as Instrumented;
+  return folder;
+}
+
+function readCoverageInput(): CoverageInput {
+  return JSON.parse(readFileSync(join(coverageFolder(), 'input.json'), 'utf8')) as CoverageInput;
 }
 
 function solc(sources: Readonly<Record<string, string>>, settings: object): SolcOutput {

@@ -5,6 +5,7 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHardhatRuntimeEnvironment as createPlain } from 'hardhat/hre';
+import { coverageFolder } from './compile-instrumented.ts';
 
 /** Probes this process has seen, so that each is written once. */
 const seen = new Set<number>();
@@ -37,9 +38,7 @@ export async function createListeningEnvironment(
 
 /** As Hardhat's, and every probe that runs is noted in the folder of the coverage run. */
 export function createHardhatRuntimeEnvironment(...given: Parameters<typeof createPlain>): ReturnType<typeof createPlain> {
-  const folder = process.env['MUSTER_COVERAGE_FOLDER'];
-  if (folder === undefined) throw new Error('not started by contracts/coverage.ts');
-  const file = join(folder, `${process.pid}.hits`);
+  const file = join(coverageFolder(), `${process.pid}.hits`);
   return createListeningEnvironment(
     (ids) => {
       const fresh = ids.filter((id) => !seen.has(id));

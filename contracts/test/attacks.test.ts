@@ -135,7 +135,7 @@ const open: Readonly<Record<string, readonly string[]>> = {
   jobManager: ['submitJob', 'failJob', 'completeJob', 'releaseReserve', 'creditTo', 'transferCredit', 'withdraw'],
   proofOfCompute: ['closeCommits', 'convict', 'reportUnrevealed', 'settleTask'],
   // Claims and verdicts are for everybody who has the proof of them.
-  batchedProofOfCompute: ['claim', 'claimMany', 'convict', 'settleVerdict'],
+  batchedProofOfCompute: ['claim', 'claimMany', 'convict', 'settleVerdict', 'expire'],
   emissionPool: ['deposit', 'reclaim'],
   modelRegistry: ['registerModel', 'registerDerivedModel'],
   didRegistry: ['createDID'],

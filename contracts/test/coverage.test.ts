@@ -54,13 +54,13 @@ contract Fixture {
 
 /** Runs `calls` on the contract with probes; what was not covered, as `line what`. */
 async function uncoveredBy(calls: readonly Hex[]): Promise<{ results: Hex[]; uncovered: string[]; text: string }> {
-  const { bytecodes, places } = compileInstrumented({ 'src/Fixture.sol': source });
+  const { contracts, places } = compileInstrumented({ 'src/Fixture.sol': source });
   const hits = new Set<number>();
   const environment = await createListeningEnvironment((ids) => ids.forEach((id) => hits.add(id)), config);
   const connection = await environment.network.connect();
   const { provider } = connection;
   const [from] = (await provider.request({ method: 'eth_accounts' })) as Hex[];
-  const hash = await provider.request({ method: 'eth_sendTransaction', params: [{ from, data: bytecodes['Fixture'] }] });
+  const hash = await provider.request({ method: 'eth_sendTransaction', params: [{ from, data: contracts['Fixture']?.bytecode }] });
   const receipt = (await provider.request({ method: 'eth_getTransactionReceipt', params: [hash] })) as { contractAddress: Hex };
   const results: Hex[] = [];
   for (const data of calls) {
