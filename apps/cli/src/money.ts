@@ -5,7 +5,7 @@
  */
 import type { ChainReader } from '@muster/ports';
 import type { Address } from '@muster/protocol';
-import type { ChainHistory } from '@muster/roles';
+import { batchMoney, type ChainHistory } from '@muster/roles';
 
 /** The address that slashed money is burned to. */
 const burnAddress = '0x000000000000000000000000000000000000dead' as Address;
@@ -26,6 +26,8 @@ export interface Money {
   readonly addsUp: boolean;
 }
 
+const total = (lines: readonly MoneyLine[]): bigint => sum(lines.map(({ wei }) => wei));
+const row = (what: string, wei: bigint, note = ''): string => `  ${what.padEnd(30)}${wei.toString().padStart(24)}${note}`;
 const sum = (amounts: Iterable<bigint>): bigint => [...amounts].reduce((total, wei) => total + wei, 0n);
 
 /** The books of the network behind `chain`, whose whole record `history` has read. Throws CHAIN_UNREACHABLE. */
@@ -44,6 +46,8 @@ export async function booksOf(chain: ChainReader, history: ChainHistory): Promis
   let sponsored = 0n;
   let rewards = 0n;
   let refunds = 0n;
+  let unclaimed = 0n;
+  let returnedRewards = 0n;
   for (const job of history.jobs.values()) {
     budgets += job.submitted.budgetWei;
     sponsored += sum(job.sponsored.map(({ amountWei }) => amountWei));
@@ -52,14 +56,18 @@ export async function booksOf(chain: ChainReader, history: ChainHistory): Promis
       for (const task of round.tasks.values()) {
         for (const { rewarded } of task.slots.values()) rewards += rewarded?.amountWei ?? 0n;
       }
+      const batch = batchMoney(round.batch);
+      rewards += batch.claimedWei;
+      unclaimed += batch.unclaimedWei;
+      returnedRewards += batch.returnedWei;
     }
   }
-  const escrow = budgets + sponsored - rewards - refunds;
+  const escrow = budgets + sponsored - rewards - unclaimed - returnedRewards - refunds;
   const withdrawn = sum(history.withdrawn.map(({ amountWei }) => amountWei));
   const covers = sum(history.covers.map((event) => (event.event === 'CoverPaid' ? event.amountWei : 0n)));
   const gifts = sum(history.deposits.map(({ amountWei, from }) => (from === contracts.nodeCertRegistry ? 0n : amountWei)));
   const insurance = insured + gifts - covers;
-  const credits = rewards + refunds + returned + challengers - withdrawn;
+  const credits = rewards + unclaimed + returnedRewards + refunds + returned + challengers - withdrawn;
 
   const paidIn = [
     { what: 'stakes', wei: registered + added },
@@ -71,6 +79,8 @@ export async function booksOf(chain: ChainReader, history: ChainHistory): Promis
     { what: 'stakes held', wei: stakes },
     { what: 'in escrow for jobs', wei: escrow },
     { what: 'rewards to operators', wei: rewards },
+    { what: 'rewards nobody has claimed yet', wei: unclaimed },
+    { what: 'rewards returned to owners', wei: returnedRewards },
     { what: 'refunds to owners', wei: refunds },
     { what: 'shares of challengers', wei: challengers },
     { what: 'stakes given back', wei: returned },
@@ -87,15 +97,12 @@ export async function booksOf(chain: ChainReader, history: ChainHistory): Promis
   const held = await Promise.all(
     balances.map(async ({ name, expectedWei, address }) => ({ name, expectedWei, balanceWei: await chain.balance(address) })),
   );
-  const total = (lines: readonly MoneyLine[]): bigint => sum(lines.map(({ wei }) => wei));
   const addsUp = total(paidIn) === total(nowAt) && held.every(({ expectedWei, balanceWei }) => expectedWei === balanceWei);
   return { paidIn, nowAt, contracts: held, addsUp };
 }
 
 /** The books as lines of a table, amounts in wei. */
 export function booksTable({ paidIn, nowAt, contracts, addsUp }: Money): string[] {
-  const row = (what: string, wei: bigint, note = ''): string => `  ${what.padEnd(30)}${wei.toString().padStart(24)}${note}`;
-  const total = (lines: readonly MoneyLine[]): bigint => sum(lines.map(({ wei }) => wei));
   return [
     'money (wei)',
     ...paidIn.map(({ what, wei }) => row(what, wei)),

@@ -45,9 +45,6 @@ export async function batchView(
   requireSettlement(settlement, round);
   const { seats, slots, slotWei, settled } = settlement;
   const listCid = objectCid(committed.contentCid);
-  const demand = (holds: boolean, object: string, problem: string): void => {
-    if (!holds) throw new MusterError('AUDIT_FAILED', problem, { object });
-  };
   demand(
     settled.paid === settledOn.paid && settled.totalWei === settledOn.amountWei,
     listCid,
@@ -78,7 +75,7 @@ export async function batchView(
     const recorded = batchProofHashes(hashes, false);
     demand(recorded.root === proofs.root && recorded.count === proofs.count, openingsCid, 'the training proofs are not those on chain');
   }
-  for (const { slotIndex, node, amountWei } of [...batch.claims.values()]) {
+  for (const { slotIndex, node, amountWei } of batch.claims.values()) {
     const paid = settled.slot(slotIndex).amountWei;
     demand(
       amountWei === paid && paid > 0n && seats[slotIndex]?.node === node,
@@ -140,6 +137,10 @@ export async function batchView(
   }
   demand(seats.length === tasks.size * redundancy, listCid, 'the assignment has another number of slots than the job');
   return { ...round, tasks, finalized: { ...finalized, accuracy } };
+}
+
+function demand(holds: boolean, object: string, problem: string): void {
+  if (!holds) throw new MusterError('AUDIT_FAILED', problem, { object });
 }
 
 const placeOf = ({ block, index, time, transaction }: EventPlace): EventPlace => ({ block, index, time, transaction });

@@ -65,7 +65,7 @@ const commitmentListSchema = struct({
 });
 /** What nodes sent before commitments closed; its content id is in `BatchCommitted`. */
 export type CommitmentList = Infer<typeof commitmentListSchema>;
-const commitmentListKind: ObjectKind<CommitmentList> = { kind: 'list of commitments', schema: commitmentListSchema };
+export const commitmentListKind: ObjectKind<CommitmentList> = { kind: 'list of commitments', schema: commitmentListSchema };
 
 const openingsSchema = struct({
   version: literal(1),

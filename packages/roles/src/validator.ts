@@ -7,21 +7,25 @@
 import type { CostLimits, Executor } from '@muster/engine';
 import type { ChainWriter, NodeKey } from '@muster/ports';
 import {
+  cidText,
   digestOf,
   encodeLinked,
+  type Infer,
   integer,
   jobIdText,
   type JobId,
   list,
   MusterError,
+  nullable,
   type Root,
+  rootText,
   struct,
   type TaskOutcome,
 } from '@muster/protocol';
 import { mildestOffence, type ReadBlock } from '@muster/round';
 import { readAssignment, shownOutcome } from './assignments.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { ChainHistory, objectCid, type RoundRecord } from './history.ts';
+import { ChainHistory, type JobRecord, objectCid, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { MaterialCache } from './material.ts';
 
@@ -39,7 +43,11 @@ export interface ValidatorOptions {
 }
 
 /** Answer of `GET /v1/verdicts`: tasks that wait for a verdict. */
-const wanted = struct({ tasks: list(struct({ job: jobIdText, round: integer(), task: integer() }), 4096) });
+const shownResult = struct({ resultRoot: rootText, resultCid: nullable(cidText) });
+const wanted = struct({
+  tasks: list(struct({ job: jobIdText, round: integer(), task: integer(), shown: list(shownResult, 15) }), 4096),
+});
+type Shown = Infer<typeof shownResult>;
 
 export class Validator {
   readonly #options: ValidatorOptions;
@@ -70,7 +78,7 @@ export class Validator {
       const { tasks } = wanted(await link.get('verdicts'), 'verdicts');
       const next = tasks.find(({ job, round, task }) => !this.#given.has(`${job}/${round}/${task}`));
       if (next === undefined) return false;
-      await this.#judge(next.job, next.round, next.task);
+      await this.#judge(next.job, next.round, next.task, next.shown);
       this.#given.add(`${next.job}/${next.round}/${next.task}`);
       return true;
     } catch (error) {
@@ -79,7 +87,7 @@ export class Validator {
     }
   }
 
-  async #judge(jobId: JobId, roundNumber: number, task: number): Promise<void> {
+  async #judge(jobId: JobId, roundNumber: number, task: number, shown: readonly Shown[]): Promise<void> {
     const { link, chain, key, scheduler, report } = this.#options;
     await this.#history.sync();
     const job = this.#history.jobs.get(jobId);
@@ -95,7 +103,7 @@ export class Validator {
     const computed = await drive(material.execute(roundNumber, task, await material.startOf(assignment, task)), scheduler);
     for (const block of computed.blocks) if (!(await link.blobs.has(block.cid))) await link.blobs.put(block.bytes, block.codec);
     const { resultRoot, outcome } = computed;
-    const offence = mildestOffence(outcome, await this.#wrongOutcomes(round, task, resultRoot));
+    const offence = mildestOffence(outcome, await this.#wrongOutcomes(job, round, task, resultRoot, shown));
     const verdict = encodeLinked({
       version: 1,
       job: jobId,
@@ -114,12 +122,38 @@ export class Validator {
     report('verdict.given', { job: jobId, round: roundNumber, task, resultRoot, verdict: verdict.cid, offence });
   }
 
-  /** What was shown for a task beside the correct root; null where a node revealed a root and never showed what is behind it. */
-  async #wrongOutcomes(round: RoundRecord, task: number, correctRoot: Root): Promise<(TaskOutcome | null)[]> {
+  /**
+   * What was shown for a task beside the correct root; null where a node revealed a root and never showed what is behind it. In batches the
+   * coordinator says what it was shown, the chain what nodes have revealed themselves.
+   */
+  async #wrongOutcomes(
+    job: JobRecord,
+    round: RoundRecord,
+    task: number,
+    correctRoot: Root,
+    shown: readonly Shown[],
+  ): Promise<(TaskOutcome | null)[]> {
     const outcomes: (TaskOutcome | null)[] = [];
-    for (const { revealed } of round.tasks.get(task)?.slots.values() ?? []) {
-      if (revealed !== null && revealed.resultRoot !== correctRoot) outcomes.push(await shownOutcome(revealed, this.#read));
+    for (const result of job.policy.settlement === 'batched' ? shownInBatch(job, round, task, shown) : shownOnChain(round, task)) {
+      if (result.resultRoot === correctRoot) continue;
+      outcomes.push(
+        result.resultCid === null
+          ? null
+          : await shownOutcome({ resultRoot: result.resultRoot, resultCid: digestOf(result.resultCid) }, this.#read),
+      );
     }
     return outcomes;
   }
+}
+
+function shownOnChain(round: RoundRecord, task: number): Shown[] {
+  return [...(round.tasks.get(task)?.slots.values() ?? [])].flatMap(({ revealed }) =>
+    revealed === null ? [] : [{ resultRoot: revealed.resultRoot, resultCid: objectCid(revealed.resultCid) }],
+  );
+}
+
+function shownInBatch({ submitted }: JobRecord, { batch }: RoundRecord, task: number, shown: readonly Shown[]): Shown[] {
+  const alone = [...batch.forcedReveals].filter(([index]) => Math.floor(index / submitted.redundancy) === task);
+  const unknown = alone.filter(([, { resultRoot }]) => shown.every((result) => result.resultRoot !== resultRoot));
+  return [...shown, ...unknown.map(([, { resultRoot }]) => ({ resultRoot, resultCid: null }))];
 }

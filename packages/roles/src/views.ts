@@ -2,8 +2,8 @@
  * What the coordinator tells whoever asks: jobs, tasks that wait for a verdict, refused requests.
  */
 import type { EventLog } from '@muster/ports';
-import { decodeCanonical, decodeLinked, type JobId, objectKinds } from '@muster/protocol';
-import type { ReadBlock } from '@muster/round';
+import { type CidText, decodeCanonical, decodeLinked, type JobId, objectKinds, type Root } from '@muster/protocol';
+import type { ReadBlock, TaskState } from '@muster/round';
 import type { JobRunner } from './job-runner.ts';
 
 /** How many refusals `GET /v1/refusals` shows. */
@@ -65,12 +65,25 @@ export async function detailOf(runner: JobRunner, read: ReadBlock): Promise<Reco
   return { ...summaryOf(runner), spec: state.spec, checkpoints, tasks: tasks ?? [] };
 }
 
-export function wantedVerdicts(runners: Iterable<JobRunner>): { job: JobId; round: number; task: number }[] {
+/** A task that waits for a verdict, with what its nodes have shown: in batches the chain does not say it. */
+export interface WantedVerdict {
+  readonly job: JobId;
+  readonly round: number;
+  readonly task: number;
+  readonly shown: readonly { readonly resultRoot: Root; readonly resultCid: CidText | null }[];
+}
+
+export function wantedVerdicts(runners: Iterable<JobRunner>): WantedVerdict[] {
   return [...runners].flatMap(({ state: { job, round } }) =>
     round === null
       ? []
       : round.tasks.flatMap((task, index) =>
-          task.phase === 'judge' && task.verdict === null ? [{ job, round: round.round, task: index }] : [],
+          task.phase === 'judge' && task.verdict === null ? [{ job, round: round.round, task: index, shown: shownIn(task) }] : [],
         ),
   );
 }
+
+const shownIn = ({ slots }: TaskState): WantedVerdict['shown'] =>
+  slots.flatMap(({ revealedRoot, opened }) =>
+    revealedRoot === null ? [] : [{ resultRoot: revealedRoot, resultCid: opened?.resultCid ?? null }],
+  );

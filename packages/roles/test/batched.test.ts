@@ -1,13 +1,14 @@
-/** Whole jobs that settle in batches, over the real contracts: the same models as in direct settlement, whoever lies, vanishes or withholds. */
-import type { JobSpec } from '@muster/protocol';
-import { evenShare } from '@muster/round';
+/**
+ * Whole jobs that settle in batches, over the real contracts: the same models as in direct settlement, whoever lies, vanishes or withholds.
+ */
+import { decodeLinked, digestOf, encodeLinked, type JobSpec, type Root } from '@muster/protocol';
+import { commitmentList, evenShare, penaltyOf } from '@muster/round';
 import { describe, expect, test } from 'vitest';
-import { batchMoney, type JobRecord, type RoundRecord } from '../src/index.ts';
+import { booksOf } from '../../../apps/cli/src/money.ts';
+import { commitmentListKind } from '../src/batches.ts';
+import { batchMoney, ChainHistory, type JobRecord, objectCid, type RoundRecord } from '../src/index.ts';
 import { tinyOrder } from './support/order.ts';
-import { inWorld, type Shown, type World } from './support/world.ts';
-
-/** Nodes have an eighth of this to act for themselves: 15 s. */
-const batched = { settlement: 'batched', roundTimeout: 120 } as const;
+import { batchedPolicy, type CoordinatorPorts, inWorld, type Participant, type Shown, stakeWei, type World } from './support/world.ts';
 
 interface Ended {
   readonly record: JobRecord;
@@ -15,11 +16,12 @@ interface Ended {
 }
 
 const roundsOf = ({ rounds }: JobRecord): RoundRecord[] => [...rounds.values()];
+const paidIn = ({ batch }: RoundRecord): number => batch.finalized?.paid ?? 0;
 
 /** Runs a batched job to its end, until everybody has claimed, and checks what must hold for every such job. */
 async function runBatched(world: World, changes: Partial<JobSpec> = {}): Promise<Ended> {
   const order = await tinyOrder(changes);
-  const job = await world.submit(order, 10n ** 15n, batched);
+  const job = await world.submit(order, 10n ** 15n, batchedPolicy);
   await world.finish(job);
   for (let turns = 0; turns < 4; turns++) await world.turn();
   const record = await world.record(job);
@@ -28,39 +30,171 @@ async function runBatched(world: World, changes: Partial<JobSpec> = {}): Promise
   const { budgetWei, rounds, tasks } = record.submitted;
   const slotWei = evenShare(record.submitted);
   let earned = 0n;
-  for (const { batch } of roundsOf(record)) {
-    const money = batchMoney(batch);
-    expect(money.earnedWei).toBe(slotWei * BigInt(batch.finalized?.paid ?? 0));
+  let unclaimed = 0n;
+  for (const round of roundsOf(record)) {
+    const money = batchMoney(round.batch);
+    expect(money.earnedWei).toBe(slotWei * BigInt(paidIn(round)));
     earned += money.earnedWei;
+    unclaimed += money.unclaimedWei;
   }
   expect(earned + (record.ended?.refundWei ?? 0n)).toBe(budgetWei);
+  expect(await world.reader.credit(world.info.contracts.batchedProofOfCompute)).toBe(unclaimed);
+  const history = new ChainHistory(world.reader);
+  await history.sync();
+  expect(await booksOf(world.reader, history)).toMatchObject({ addsUp: true });
   expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null, tasks: rounds * tasks, aggregations: rounds });
   return { record, shown };
 }
 
-/** The model of the direct job with the same order. */
-async function directModel(): Promise<string | null> {
-  return inWorld({ trainers: 5 }, async (world) => {
-    const job = await world.submit(await tinyOrder());
+const small = { rounds: 2, tasks: 2 } as const;
+let direct: Promise<string | null> | null = null;
+/** The model of the small job where it settles directly. */
+const directModel = (): Promise<string | null> =>
+  (direct ??= inWorld({ trainers: 4 }, async (world) => {
+    const job = await world.submit(await tinyOrder(small));
     await world.finish(job);
     return (await world.shown(job)).model;
-  });
+  }));
+
+/** Lets messages of one kind from `node` arrive as nothing that can be read, whatever it sends. */
+function garbleMessages(world: World, { key }: Participant, garbled: string): void {
+  const seal = world.seal.bind(world);
+  world.seal = (sealing, kind, body) => (sealing.node === key.node && kind === garbled ? new Uint8Array(8) : seal(sealing, kind, body));
 }
 
-describe('a batched job of three rounds', () => {
+describe('a batched job', () => {
   test('ends with the model of the direct one, and every node claims what it earned', async () => {
-    const model = await directModel();
-    await inWorld({ trainers: 5 }, async (world) => {
-      const { record, shown } = await runBatched(world);
-      expect(shown.model).toBe(model);
+    await inWorld({ trainers: 4 }, async (world) => {
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
       for (const { batch, tasks } of roundsOf(record)) {
         expect(tasks.size).toBe(0);
-        expect(batch.committed?.commitments).toBe(9);
-        expect(batch.finalized?.paid).toBe(9);
+        expect(batch.committed?.commitments).toBe(6);
+        expect(batch.finalized?.paid).toBe(6);
+        expect(batch.proofs?.count).toBe(6);
         expect(batch.forcedCommits.size + batch.forcedReveals.size).toBe(0);
         expect(batchMoney(batch).unclaimedWei).toBe(0n);
       }
-      expect(await world.reader.credit(world.info.contracts.batchedProofOfCompute)).toBe(0n);
+    });
+  });
+
+  test('convicts a liar once its round is settled, and the liar works no more', async () => {
+    await inWorld({ trainers: 5, liars: [4] }, async (world) => {
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      const liar = world.trainers[4] as Participant;
+      expect(shown.slashed).toEqual([liar.key.node]);
+      expect(liar.ended).toBe('NODE_INACTIVE');
+      const convicted = roundsOf(record).flatMap(({ batch }, round) =>
+        [...batch.convictions.values()].map(({ node }) => ({ node, round })),
+      );
+      expect(convicted.length).toBeGreaterThan(0);
+      expect(new Set(convicted.map(({ round }) => round)).size).toBe(1);
+      const { slashed } = await world.history();
+      let leftWei = stakeWei;
+      for (const [index, { amountWei, offence }] of (slashed.get(liar.key.node) ?? []).entries()) {
+        expect(offence).toBe('fakeGradients');
+        expect(amountWei).toBe(penaltyOf(offence, leftWei, index + 1, 0n).amountWei);
+        leftWei -= amountWei;
+      }
+      const claims = roundsOf(record).flatMap(({ batch }) => [...batch.claims.values()]);
+      expect(claims.filter(({ node }) => node === liar.key.node)).toEqual([]);
+      expect(claims).toHaveLength(roundsOf(record).reduce((sum, round) => sum + paidIn(round), 0));
+    });
+  });
+
+  test('goes on without a trainer that vanishes before it commits: nobody takes its place, and its part goes back', async () => {
+    await inWorld({ trainers: 4 }, async (world) => {
+      const victim = world.trainers[0] as Participant;
+      world.onReport = ({ event, fields }) => {
+        if (event === 'round.assigned' && fields['round'] === 1) victim.vanish();
+      };
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      expect(shown.replaced).toEqual([]);
+      expect(shown.slashed).toEqual([]);
+      expect(roundsOf(record).map(paidIn)[1]).toBeLessThan(6);
+    });
+  });
+
+  test('waits for a trainer that committed and vanished as long as it could open on chain, then goes on', async () => {
+    await inWorld({ trainers: 4 }, async (world) => {
+      const victim = world.trainers[0] as Participant;
+      world.onReport = ({ event, fields }) => {
+        if (event === 'batch.listed' && fields['round'] === 1) victim.vanish();
+      };
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      const { batch } = roundsOf(record)[1] as RoundRecord;
+      expect(batch.committed?.commitments).toBe(6);
+      expect(batch.finalized?.paid).toBeLessThan(6);
+      expect((batch.finalized?.time ?? 0) - (batch.committed?.closesAt ?? 0)).toBeGreaterThanOrEqual(batchedPolicy.roundTimeout / 8);
     });
   });
 });
+
+describe('a trainer of a batched job', () => {
+  test('commits on chain when the coordinator does not take its commitments, and is paid like everybody', async () => {
+    await inWorld({ trainers: 4 }, async (world) => {
+      const victim = world.trainers[0] as Participant;
+      garbleMessages(world, victim, 'commitment');
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      const forced = roundsOf(record).flatMap(({ batch }) => [...batch.forcedCommits.values()]);
+      expect(forced.length).toBeGreaterThan(0);
+      expect(forced.every(({ node }) => node === victim.key.node)).toBe(true);
+      expect(roundsOf(record).map(paidIn)).toEqual([6, 6]);
+    });
+  });
+
+  test('commits on chain when the coordinator took its commitment and left it out of the list', async () => {
+    const left = new Set<Root>();
+    await inWorld({ trainers: 4, coordinatorPorts: (ports) => leavingOutTheFirst(ports, left) }, async (world) => {
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      for (const { batch } of roundsOf(record)) {
+        expect(batch.committed?.commitments).toBe(5);
+        expect([...batch.forcedCommits.values()].map(({ slotIndex, commitment }) => [slotIndex, left.has(commitment)])).toEqual([
+          [0, true],
+        ]);
+      }
+      expect(roundsOf(record).map(paidIn)).toEqual([6, 6]);
+    });
+  });
+
+  test('opens on chain when the coordinator does not take its openings, and is paid like everybody', async () => {
+    await inWorld({ trainers: 4 }, async (world) => {
+      const victim = world.trainers[0] as Participant;
+      garbleMessages(world, victim, 'opening');
+      const { record, shown } = await runBatched(world, small);
+      expect(shown.model).toBe(await directModel());
+      const forced = roundsOf(record).flatMap(({ batch }) => [...batch.forcedReveals.values()]);
+      expect(forced.length).toBeGreaterThan(0);
+      expect(forced.every(({ node }) => node === victim.key.node)).toBe(true);
+      expect(roundsOf(record).map(paidIn)).toEqual([6, 6]);
+    });
+  });
+});
+
+/** A coordinator whose lists have nothing in the first place; `left` gets the commitments it left out. */
+function leavingOutTheFirst({ chain, blobs, log }: CoordinatorPorts, left: Set<Root>): CoordinatorPorts {
+  const send: typeof chain.send = async (call) => {
+    if (call.call !== 'commitBatch') return chain.send(call);
+    const bytes = (await blobs.get(objectCid(call.contentCid))) as Uint8Array;
+    const { commitments } = decodeLinked(commitmentListKind, bytes);
+    if (commitments[0]) left.add(commitments[0].commitment);
+    const shorter = commitments.with(0, null);
+    const stored = encodeLinked({ version: 1, job: call.job, round: call.round, commitments: shorter });
+    await blobs.put(stored.bytes, 'dag-cbor');
+    const { hash, count } = commitmentList(shorter.map((entry) => entry?.commitment ?? null));
+    return chain.send({ ...call, commitmentsHash: hash, commitments: count, contentCid: digestOf(stored.cid) });
+  };
+  const bent = new Proxy(chain, {
+    get(target, name) {
+      if (name === 'send') return send;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (...given: unknown[]): unknown => Reflect.apply(value, target, given) as unknown : value;
+    },
+  });
+  return { chain: bent, blobs, log };
+}

@@ -62,6 +62,8 @@ const ether = 10n ** 18n;
 export const stakeWei = ether;
 const maxTrainers = 10;
 export const presenceTimeoutMs = 4000;
+/** Of jobs that settle in batches: nodes have an eighth of this, 15 s, to act for themselves. */
+export const batchedPolicy = { settlement: 'batched', roundTimeout: 120 } as const;
 
 const seedOf = (label: string): Uint8Array => sha256(new TextEncoder().encode(label));
 const accountKey = (label: string): `0x${string}` => `0x${Buffer.from(seedOf(`account ${label}`)).toString('hex')}`;
