@@ -234,8 +234,8 @@ contract BatchedProofOfCompute is BatchedRounds, EIP712 {
         (, insuranceWei) = registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
     }
 
-    /// What a convicted slot has earned goes to the job's owner. What was claimed already is insured, at most for what this conviction brought
-    /// to the fund: more would let an owner, a node and a validator that are one empty the fund.
+    /// What a convicted slot has earned goes to the job's owner. What was claimed already is insured, at most for what this
+    /// conviction brought to the fund: more would let an owner, a node and a validator that are one empty the fund.
     function giveBack(bytes32 jobId, uint64 round, BatchSlot calldata slot, State storage state_, uint256 insuranceWei) private {
         if (slot.amountWei == 0 || state_.voided.get(slot.index)) return;
         address owner = jobManager.job(jobId).owner;

@@ -322,8 +322,8 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (operators.length > 0) jobManager.payRewards(jobId, operators, reward);
     }
 
-    /// A paid result that was wrong: the job's owner is insured for what it cost, at most for what this conviction brought to the fund. More
-    /// would let an owner, a node and a validator that are one empty the fund.
+    /// A paid result that was wrong: the job's owner is insured for what it cost, at most for what this conviction brought to the
+    /// fund. More would let an owner, a node and a validator that are one empty the fund.
     function insure(bytes32 jobId, uint256 rewardWei, uint256 insuranceWei) private {
         uint256 coveredWei = rewardWei < insuranceWei ? rewardWei : insuranceWei;
         if (coveredWei > 0) insuranceFund.cover(jobManager.job(jobId).owner, coveredWei);

@@ -81,8 +81,8 @@ interface INodeCertRegistry {
     /// @return missed how many heartbeats in a row
     function reportMissedHeartbeats(bytes32 nodePubkey) external returns (uint256 missed);
 
-    /// Replaces what a node says about itself by what a trusted attester has signed (Attestation: EIP-712), newer than what stands. Operator
-    /// only.
+    /// Replaces what a node says about itself by what a trusted attester has signed (Attestation: EIP-712), newer than what stands.
+    /// Operator only.
     /// @param hwHash      hash of the full hardware report, which stays off chain
     /// @param attestation `abi.encode(caps, issuedAt, expiresAt, signature)`
     function verifyHardware(bytes32 nodePubkey, bytes32 hwHash, bytes calldata attestation) external;

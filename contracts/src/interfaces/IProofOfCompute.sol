@@ -114,8 +114,8 @@ interface IProofOfCompute {
     ) external;
 
     /// Proves that a revealed result is wrong: the node loses stake by the offence that the evidence shows, and the job's owner is insured
-    /// for what the result was paid, at most for what the conviction brings to the insurance fund. Anyone with evidence, at any time; the caller is the challenger.
-    /// The first verdict on a task stands: a later one for another root is refused.
+    /// for what the result was paid, at most for what the conviction brings to the insurance fund. Anyone with evidence, at any time;
+    /// the caller is the challenger. The first verdict on a task stands: a later one for another root is refused.
     /// @param node the node in the slot, so that nobody is convicted by a wrong number
     function convict(
         bytes32 jobId,
@@ -136,8 +136,9 @@ interface IProofOfCompute {
     /// for `roundTimeout` seconds after the end.
     function settleTask(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot) external;
 
-    /// Says that a node committed and never revealed, once the round is over, or the time for settling an ended job. It costs reputation; where the job has failed, also
-    /// the slot's share of the budget from the node's stake. Anyone; the caller is the challenger.
+    /// Says that a node committed and never revealed, once the round is over, or the time for settling an ended job. It costs
+    /// reputation; where the job has failed, also the slot's share of the budget from the node's stake. Anyone; the caller is the
+    /// challenger.
     /// @param proof as for `commit`
     function reportUnrevealed(bytes32 jobId, uint64 round, uint32 task, uint32 slot, bytes32 node, bytes32[] calldata proof) external;
 

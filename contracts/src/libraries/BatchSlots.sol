@@ -108,9 +108,9 @@ library BatchSlots {
 
     /// Reads and hashes the slots of `frame.task`; how many have a salt.
     /// @dev In assembly, because a round has a thousand slots and a checked loop would cost three times as much. Memory-safe: writes to
-    /// the frame, and to three lists of which it fills one word per slot; `start` has made them as long as there are slots, and `open` comes
-    /// here once per task. It reads calldata at the slots, whose length was checked, and at the closed commitments, of which `open` checks
-    /// afterwards that exactly those that were read are there.
+    /// the frame, and to three lists of which it fills one word per slot; `start` has made them as long as there are slots, and
+    /// `open` comes here once per task. It reads calldata at the slots, whose length was checked, and at the closed commitments, of
+    /// which `open` checks afterwards that exactly those that were read are there.
     function openTask(Frame memory frame, uint256 redundancy) private pure returns (uint256 count) {
         bool twice = false;
         assembly ("memory-safe") {
