@@ -12,6 +12,7 @@ import {
   commitmentOf,
   digestOf,
   encodeLinked,
+  type ErrorCode,
   holderOf,
   type JobId,
   MusterError,
@@ -67,6 +68,28 @@ const settledErrors = new Set([
   'SettlementOver',
 ]);
 
+/** What is wrong with a job itself: its objects, its programs, its data, or that they are not in the store. */
+const ofTheJob = new Set<ErrorCode>([
+  'BYTES_TOO_LARGE',
+  'BYTES_MALFORMED',
+  'BYTES_NOT_CANONICAL',
+  'FIELD_INVALID',
+  'CID_INVALID',
+  'CID_MISMATCH',
+  'PROGRAM_INVALID',
+  'PRIMITIVE_UNKNOWN',
+  'TENSOR_MISMATCH',
+  'MODEL_INVALID',
+  'JOB_INVALID',
+  'DATA_MALFORMED',
+  'DATA_UNLABELLED',
+  'DATA_NOT_FINITE',
+  'OBJECT_MISSING',
+  'TASK_UNKNOWN',
+]);
+const firstWaitMs = 500;
+const longestWaitMs = 60_000;
+
 export class Trainer {
   readonly #options: TrainerOptions;
   readonly #history: ChainHistory;
@@ -74,6 +97,8 @@ export class Trainer {
   readonly #materials: MaterialCache;
   readonly #assignments = new Map<Root, Assignment>();
   readonly #refused = new Set<Root>();
+  /** Jobs that something is wrong with, and when they are looked at again. */
+  readonly #troubles = new Map<JobId, { readonly nextMs: number; readonly waitMs: number; readonly reason: string }>();
   /** Jobs whose results are worth more than the stake that is free. */
   readonly #short = new Set<JobId>();
   readonly #computed = new Map<string, ComputedTask>();
@@ -101,11 +126,7 @@ export class Trainer {
     try {
       await this.#history.sync();
       this.#checkStanding();
-      for (const job of this.#history.jobs.values()) {
-        if (job.status === 'running' && (await this.#workOn(job))) return true;
-        if (await this.#batches.claim(job)) return true;
-        if (this.#canSettle(job) && (await this.#settle(job))) return true;
-      }
+      for (const job of this.#history.jobs.values()) if (await this.#lookAt(job)) return true;
       return false;
     } catch (error) {
       if (error instanceof MusterError && error.code === 'NODE_INACTIVE') throw error;
@@ -115,6 +136,31 @@ export class Trainer {
         this.#checkStanding();
       }
       this.#options.report('trainer.trouble', { reason: reasonOf(error) });
+      return false;
+    }
+  }
+
+  /**
+   * Does one piece of work of `job`; false where it has none. Anybody may put a job on the chain: what is wrong with one is said once and
+   * looked at again after growing pauses, and the others go on.
+   */
+  async #lookAt(job: JobRecord): Promise<boolean> {
+    const { scheduler, report } = this.#options;
+    const id = job.submitted.job;
+    const trouble = this.#troubles.get(id) ?? { nextMs: 0, waitMs: firstWaitMs, reason: '' };
+    if (scheduler.now() < trouble.nextMs) return false;
+    try {
+      const worked =
+        (job.status === 'running' && (await this.#workOn(job))) ||
+        (await this.#batches.claim(job)) ||
+        (this.#canSettle(job) && (await this.#settle(job)));
+      this.#troubles.delete(id);
+      return worked;
+    } catch (error) {
+      if (!(error instanceof MusterError) || !ofTheJob.has(error.code)) throw error;
+      const reason = reasonOf(error);
+      if (reason !== trouble.reason) report('job.refused', { job: id, reason });
+      this.#troubles.set(id, { nextMs: scheduler.now() + trouble.waitMs, waitMs: Math.min(2 * trouble.waitMs, longestWaitMs), reason });
       return false;
     }
   }

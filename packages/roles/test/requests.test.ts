@@ -215,7 +215,7 @@ test('a coordinator that names another spec than the request leads to is caught 
     instead = digestOf(stored.cid);
     const job = await request(world);
     const found = (): boolean =>
-      world.reported('trainer.trouble').some(({ fields }) => /the request leads to spec/.test(String(fields['reason'])));
+      world.reported('job.refused').some(({ fields }) => /the request leads to spec/.test(String(fields['reason'])));
     await world.until(found, 80);
     expect(await world.audit(job)).toMatchObject({
       ok: false,
