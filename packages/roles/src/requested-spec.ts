@@ -20,7 +20,6 @@ import {
   MusterError,
   objectKinds,
   type Root,
-  type Settlement,
   sha256,
   type TrainingRequest,
 } from '@muster/protocol';
@@ -54,9 +53,6 @@ export interface RequestedTraining {
   readonly modelCid: Root | null;
 }
 
-/** How rounds can be settled by the coordinators of this version. */
-export const settlementsCarriedOut: readonly Settlement[] = ['direct'];
-
 /**
  * The spec that a request leads to: the same for everybody. Throws JOB_INVALID naming what cannot be carried out, OBJECT_MISSING
  * where the store lacks the base model, and decoding errors.
@@ -65,8 +61,6 @@ export async function requestedSpec({ asked: request, modelCid: registered }: Re
   const { job, baseModel, dataset, totalRounds, minParticipants, hyperParameters } = request;
   if (registered === null) throw refused('baseModel', `model ${baseModel} was not registered before the request`, { baseModel });
   const asked = decodeHyperParameters(hyperParameters);
-  if (!settlementsCarriedOut.includes(asked.settlement))
-    throw refused('settlement', `${asked.settlement}: coordinators carry out ${settlementsCarriedOut.join(', ')}`);
   const modelCid = objectCid(registered);
   const model = decodeModel(await read(modelCid));
   const trainStep = decodeProgram(await read(model.programs.trainStep));

@@ -129,6 +129,15 @@ describe('a requested training', () => {
     });
   });
 
+  test('can be settled in batches', async () => {
+    await inWorld({ trainers: 4 }, async (world) => {
+      const job = await request(world, { hyper: { settlement: 'batched', roundTimeout: 120 }, totalRounds: 1 });
+      const record = await world.finish(job);
+      expect(record.policy.settlement).toBe('batched');
+      expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null, tasks: 2 });
+    });
+  });
+
   test.each([
     ['put', 1],
     ['send', 1],
@@ -167,7 +176,6 @@ describe('a request that cannot be carried out', () => {
         [{ hyper: { learningRate: 400_000_000 } }, /^JOB_INVALID: learningRate: a learning rate of 0.4/],
         [{ hyper: { redundancy: 16 } }, /^JOB_INVALID: .*redundancy/],
         [{ hyper: { tasks: 4097 } }, /^JOB_INVALID: .*tasks/],
-        [{ hyper: { settlement: 'batched' } }, /^JOB_INVALID: settlement/],
       ];
       for (const [asked, reason] of cases) {
         const job = await request(world, asked);

@@ -1,5 +1,5 @@
 /** Jobs that anybody may put on the chain: one that leads nowhere costs the others nothing. */
-import { type Address, keccakOfWords, plainPolicy, type Root } from '@muster/protocol';
+import { keccakOfWords, plainPolicy, type Root } from '@muster/protocol';
 import { expect, test } from 'vitest';
 import { tinyOrder } from './support/order.ts';
 import { inWorld } from './support/world.ts';
@@ -18,7 +18,7 @@ test('a job whose specification is nowhere is reported once by every trainer, an
       tasks: 1,
       redundancy: 1,
       coordinator,
-      validator: coordinator as Address,
+      validator: coordinator,
     };
     const { events } = await stranger.send({ call: 'submitJob', ...shape, budgetWei: 1n, policy: plainPolicy(1) });
     const submitted = events.find((event) => event.event === 'JobSubmitted');
