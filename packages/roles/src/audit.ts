@@ -374,7 +374,6 @@ class Audit {
     if (verdict.offence !== 'invalidProof') await this.#read(objectCid(revealed.resultCid));
     const shown = await shownOutcome(revealed, this.#read);
     const deserved: Offence = offenceOf(honest.outcome, shown);
-    const severity = (offence: Offence): number => offencesBySeverity.findIndex((other) => other === offence);
     this.#demand(
       convicted.offence === verdict.offence && severity(verdict.offence) <= severity(deserved),
       `${convicted.node} was convicted of ${convicted.offence}, its result is at most ${deserved}`,
@@ -509,6 +508,9 @@ class Audit {
     return new MusterError('AUDIT_FAILED', problem, { object: this.place });
   }
 }
+
+/** Place among the offences of results, mildest first. */
+const severity = (offence: Offence): number => offencesBySeverity.findIndex((other) => other === offence);
 
 /** Every node that was convicted in any job, once per conviction. */
 function convictedNodes(history: ChainHistory): NodeId[] {

@@ -47,13 +47,12 @@ export class BatchSubmissions {
     this.#verify = verify;
   }
 
-  /** Takes a node's commitment into the round's list. Saying the same again is accepted again. Throws the code to refuse it with. */
+  /** Takes a node's commitment into the round's list. Throws the code to refuse it with. */
   async commitment({ node, body }: Envelope): Promise<unknown> {
     const { commitment, signature, ...at } = commitmentBody(body, 'commitment');
     const { operator } = await this.#desk.requireStanding(node);
     await this.#desk.followChain();
     const { runner, task, slot } = this.#slotOf(node, at);
-    if (slot.sent?.commitment === commitment) return { accepted: true };
     if (slot.phase !== 'working') throw new MusterError('SUBMISSION_DUPLICATE', 'this slot has committed already', { ...at });
     if (task.phase !== 'commit') throw new MusterError('SUBMISSION_LATE', 'the list of commitments is closed', { ...at });
     if (!(await this.#desk.chain.signedCommitment(operator, commitment, signature as `0x${string}`))) {

@@ -99,6 +99,11 @@ export class BatchTrainer {
     try {
       await link.message('commitment', { ...place, commitment, signature: await chain.signCommitment(commitment) });
     } catch (error) {
+      // Sent before a restart: whether it is what was sent then, the list will show.
+      if (error instanceof MusterError && error.code === 'SUBMISSION_DUPLICATE') {
+        this.#sent.add(label);
+        return false;
+      }
       this.#refused(error, 'commitment', label);
       // An eighth of the time is left: no list that is sent now can be relied on.
       const patienceUntil = 1000 * (assigned?.commitDeadline ?? 0) - Math.floor(open.material.spec.commitTimeoutMs / 8);
@@ -143,16 +148,18 @@ export class BatchTrainer {
       await link.message('opening', { ...place, salt, resultCid: result.cid, proof });
     } catch (error) {
       const code = error instanceof MusterError ? error.code : null;
-      if (code !== 'SUBMISSION_DUPLICATE') {
-        this.#refused(error, 'opening', label);
-        if (batch.forcedReveals.has(index)) return false;
-        const patienceMs = Math.min(open.material.spec.revealTimeoutMs, 125 * open.job.policy.roundTimeout) / 2;
-        if (code !== 'SUBMISSION_LATE' && scheduler.now() < closedAt + patienceMs) return false;
-        const reveal = { call: 'forceReveal', ...place, node: key.node, salt, resultRoot, proof: this.#proofOf(open, place) } as const;
-        if (!(await settling(() => chain.send(reveal)))) return false;
-        report('reveal.forced', { ...place, resultRoot });
-        return true;
+      if (code === 'SUBMISSION_DUPLICATE') {
+        this.#opened.add(label);
+        return false;
       }
+      this.#refused(error, 'opening', label);
+      if (batch.forcedReveals.has(index)) return false;
+      const patienceMs = Math.min(open.material.spec.revealTimeoutMs, 125 * open.job.policy.roundTimeout) / 2;
+      if (code !== 'SUBMISSION_LATE' && scheduler.now() < closedAt + patienceMs) return false;
+      const reveal = { call: 'forceReveal', ...place, node: key.node, salt, resultRoot, proof: this.#proofOf(open, place) } as const;
+      if (!(await settling(() => chain.send(reveal)))) return false;
+      report('reveal.forced', { ...place, resultRoot });
+      return true;
     }
     this.#opened.add(label);
     report('task.revealed', { ...place, resultRoot });
