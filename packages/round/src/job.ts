@@ -143,7 +143,8 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
         batch: event.commitDeadline === undefined ? null : { deadline: 1000 * event.commitDeadline, closesAt: null, registered: false },
       });
     case 'batchCommitted':
-      return round.batch === null ? state : withRound({ batch: { ...round.batch, closesAt: 1000 * event.closesAt } });
+      if (round.batch === null || round.batch.closesAt === 1000 * event.closesAt) return state;
+      return withRound({ batch: { ...round.batch, closesAt: 1000 * event.closesAt } });
     case 'aggregated':
       if (round.phase !== 'aggregate') return state;
       return {
@@ -153,7 +154,7 @@ function applyRoundEvent(state: JobState, round: RoundState, event: RoundEvent, 
     case 'roundFinalized':
       return round.phase === 'finalize' ? withRound({ phase: 'publish' }) : state;
     case 'checkpointAdded':
-      if (round.phase !== 'publish') return state;
+      if (round.phase !== 'publish' || round.batch?.registered === true) return state;
       return round.batch === null ? endRound(state, round) : withRound({ batch: { ...round.batch, registered: true } });
     case 'slotReassigned':
     case 'committed':
