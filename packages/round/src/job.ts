@@ -272,7 +272,7 @@ function settleOnce(state: JobState, now: number): JobState {
   const { round } = state;
   if (round === null) return state;
   if (round.phase === 'gather') {
-    if (state.status !== 'running' || state.trainers.length < state.spec.minimumNodes) return state;
+    if (state.status !== 'running' || state.trainers.length < neededNodes(state)) return state;
     return { ...state, round: { ...round, phase: 'close', nodes: state.trainers } };
   }
   if (round.phase === 'publish' && round.batch?.registered === true && convictions(round).length === 0) return endRound(state, round);
@@ -358,6 +358,10 @@ function settleTask(
       return task.phase satisfies never;
   }
 }
+
+/** Nodes that must be present before a round is drawn. A batch settles every slot of every task, so each must have a node of its own. */
+const neededNodes = ({ spec, settlement }: JobState): number =>
+  settlement === 'batched' ? Math.max(spec.minimumNodes, spec.redundancy) : spec.minimumNodes;
 
 /** In batches a task waits for the list once all of its slots have committed, are gone, or the list is due. */
 function settleBatchedCommits(state: JobState, task: TaskState, batch: BatchState, now: number): TaskState {

@@ -24,6 +24,8 @@ const slot = (index: number, opened: Root | null, revealed: Root | null = opened
   phase,
   opened: opened === null ? null : openedAs(opened),
   revealedRoot: revealed,
+  sent: null,
+  opening: null,
   substitute: null,
   convicted: false,
 });
