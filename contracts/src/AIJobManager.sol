@@ -31,7 +31,8 @@ struct JobManagerDoors {
 }
 
 /// Jobs, escrow and assignments. See IAIJobManager.
-/// @dev Holds exactly `escrowWei` and all credits.
+/// @dev Holds exactly all credits, the unpaid budgets of running and paused jobs, and the reserves of ended ones. No running total of these
+/// is kept: it would cost every payment, and follows from the jobs.
 contract AIJobManager is IAIJobManager, Credits {
     /// How far back the EVM knows block hashes.
     uint256 private constant BLOCK_HASHES = 256;
@@ -42,7 +43,6 @@ contract AIJobManager is IAIJobManager, Credits {
     address public immutable trainRequest;
     address public immutable emissionPool;
 
-    uint256 public escrowWei;
     mapping(address owner => uint256) public jobCount;
     mapping(bytes32 jobId => Job) private jobs;
     mapping(bytes32 jobId => mapping(uint64 round => Round)) private rounds;
@@ -83,7 +83,6 @@ contract AIJobManager is IAIJobManager, Credits {
         job_.budget = uint128(budget);
         // Part of the budget, so it fits as well.
         job_.sponsored += uint128(msg.value);
-        escrowWei += msg.value;
         emit JobSponsored(jobId, msg.value);
     }
 
@@ -98,7 +97,7 @@ contract AIJobManager is IAIJobManager, Credits {
         Job storage job_ = ownedOrCoordinated(jobId);
         if (job_.status != JobStatus.Paused) revert JobNotPaused(jobId);
         job_.status = JobStatus.Running;
-        job_.progressAt = uint64(block.timestamp);
+        job_.progressAt = uint40(block.timestamp);
         emit JobResumed(jobId);
     }
 
@@ -156,11 +155,10 @@ contract AIJobManager is IAIJobManager, Credits {
         state.beacon = drawn;
         state.assignmentRoot = assignmentRoot;
         state.commitDeadline = commitDeadline;
-        job_.progressAt = uint64(block.timestamp);
+        job_.progressAt = uint40(block.timestamp);
         emit RoundAssigned(jobId, round_, drawn, assignmentRoot, assignmentCid, commitDeadline);
         if (job_.settlement == Settlement.Direct) {
-            uint128 exposureWei = Rewards.exposure(job_);
-            proofOfCompute.openRound(jobId, round_, assignmentRoot, job_.tasks, job_.redundancy, commitDeadline, exposureWei);
+            proofOfCompute.openRound(jobId, round_, assignmentRoot, commitDeadline, job_);
         }
     }
 
@@ -195,14 +193,14 @@ contract AIJobManager is IAIJobManager, Credits {
         // At most the reserve.
         job_.reserve -= uint128(totalWei);
         job_.paid += uint128(totalWei);
-        escrowWei -= totalWei;
         for (uint256 i = 0; i < accounts.length; i++) credits[accounts[i]] += amountWei;
     }
 
     function advanceRound(bytes32 jobId, uint16 accuracy) external {
         Job storage job_ = settled(jobId);
+        if (job_.status != JobStatus.Running) revert JobNotRunning(jobId);
         job_.nextRound++;
-        job_.progressAt = uint64(block.timestamp);
+        job_.progressAt = uint40(block.timestamp);
         if (accuracy > job_.bestAccuracy) job_.bestAccuracy = accuracy;
     }
 
@@ -247,13 +245,12 @@ contract AIJobManager is IAIJobManager, Credits {
         job_.submittedAt = uint40(block.timestamp);
         job_.validator = terms.validator;
         job_.rounds = terms.rounds;
-        job_.progressAt = uint64(block.timestamp);
+        job_.progressAt = uint40(block.timestamp);
         job_.roundTimeout = terms.roundTimeout;
         job_.budget = uint128(msg.value);
         job_.specCid = terms.specCid;
         job_.modelId = terms.modelId;
         job_.reward = terms.reward;
-        escrowWei += msg.value;
         emit JobSubmitted(
             jobId,
             owner,
@@ -273,7 +270,7 @@ contract AIJobManager is IAIJobManager, Credits {
     function end(bytes32 jobId, Job storage job_, JobStatus status) private returns (uint256 refundWei, uint256 reserveWei) {
         requireOpen(jobId, job_);
         job_.status = status;
-        job_.endedAt = uint64(block.timestamp);
+        job_.endedAt = uint40(block.timestamp);
         uint128 left = job_.budget - job_.paid;
         uint128 kept = 0;
         if (job_.nextRound < job_.rounds && rounds[jobId][job_.nextRound].assigned) {
@@ -287,7 +284,6 @@ contract AIJobManager is IAIJobManager, Credits {
 
     /// What a sponsor gave and nobody earned goes back to the emission pool first, the rest to the owner.
     function refund(Job storage job_, uint128 amountWei) private {
-        escrowWei -= amountWei;
         uint128 sponsoredWei = job_.sponsored < amountWei ? job_.sponsored : amountWei;
         if (sponsoredWei > 0) {
             job_.sponsored -= sponsoredWei;
@@ -298,11 +294,11 @@ contract AIJobManager is IAIJobManager, Credits {
 
     function spend(bytes32 jobId, Job storage job_, uint256 amountWei) private {
         requireOpen(jobId, job_);
-        uint256 left = job_.budget - job_.paid;
+        uint128 paid = job_.paid;
+        uint256 left = job_.budget - paid;
         if (amountWei > left) revert BudgetExceeded(jobId, left, amountWei);
         // At most the budget.
-        job_.paid += uint128(amountWei);
-        escrowWei -= amountWei;
+        job_.paid = paid + uint128(amountWei);
     }
 
     /// The job, whose settlement contract must be the caller.

@@ -55,7 +55,7 @@ contract EmissionPool is IEmissionPool, RelayedOwnable {
         settle();
         settled -= amountWei * ALL_BASIS_POINTS;
         outstandingWei += amountWei;
-        emit JobSponsored(jobId, amountWei);
+        emit SponsorshipGiven(jobId, amountWei);
         ISponsoredJobs(jobManager).sponsorJob{value: amountWei}(jobId);
     }
 

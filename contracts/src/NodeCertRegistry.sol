@@ -40,6 +40,7 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     /// Nobody is known to have this address's key.
     address public constant BURN = 0x000000000000000000000000000000000000dEaD;
     uint256 private constant MAX_REGION_BYTES = 64;
+    uint40 private constant MAX_TIME = 3650 days;
     /// A link of this bandwidth has the whole bandwidth score.
     uint256 private constant FULL_BANDWIDTH_MBPS = 1_000;
 
@@ -211,7 +212,8 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     function guard(bytes32 nodePubkey, uint256 exposureWei) external onlySettlement returns (address operator) {
         NodeCert storage cert = staying(nodePubkey);
         uint40 challenge = windows.challenge;
-        cert.lockedUntil = uint40(block.timestamp) + challenge;
+        uint40 until = uint40(block.timestamp) + challenge;
+        if (until > cert.lockedUntil) cert.lockedUntil = until;
         uint48 window = uint48(block.timestamp / challenge);
         (uint256 current, uint256 before) = exposureIn(cert, window);
         current += exposureWei;
@@ -223,16 +225,17 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
         return cert.operator;
     }
 
-    function release(bytes32 nodePubkey, uint256 exposureWei) external onlySettlement returns (address operator) {
+    function release(bytes32 nodePubkey, uint256 exposureWei, uint256 guardedAt) external onlySettlement {
         NodeCert storage cert = registered(nodePubkey);
         uint48 window = uint48(block.timestamp / windows.challenge);
         (uint256 current, uint256 before) = exposureIn(cert, window);
-        uint256 fromCurrent = exposureWei < current ? exposureWei : current;
-        uint256 fromBefore = exposureWei - fromCurrent < before ? exposureWei - fromCurrent : before;
-        cert.exposure = toExposure(current - fromCurrent);
-        cert.exposureBefore = toExposure(before - fromBefore);
+        uint256 guardedIn = guardedAt / windows.challenge;
+        // What has rolled off already is not taken from other work.
+        if (guardedIn == window) current -= exposureWei < current ? exposureWei : current;
+        else if (guardedIn + 1 == window) before -= exposureWei < before ? exposureWei : before;
+        cert.exposure = toExposure(current);
+        cert.exposureBefore = toExposure(before);
         cert.exposureWindow = window;
-        return cert.operator;
     }
 
     function slash(bytes32 nodePubkey, Offence offence, address challenger, address judge)
@@ -356,7 +359,8 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     }
 
     function pay(bytes32 node, uint256 amountWei, address challenger, address judge) private returns (uint256 insuranceWei) {
-        bool hasChallenger = challenger != address(0) && challenger != judge;
+        // Nobody gains by the offence of a node of one's own, nor by one's own judgement.
+        bool hasChallenger = challenger != address(0) && challenger != judge && challenger != certs[node].operator;
         uint256 challengerWei;
         uint256 burnWei;
         (challengerWei, insuranceWei, burnWei) = Slashing.divide(amountWei, shares, hasChallenger);
@@ -418,7 +422,8 @@ contract NodeCertRegistry is INodeCertRegistry, RelayedOwnable {
     }
 
     function applyTimes(RegistryTimes memory times_) private {
-        if (times_.heartbeat == 0 || times_.challenge == 0 || times_.unbonding < times_.challenge) {
+        bool tooLong = times_.heartbeat > MAX_TIME || times_.unbonding > MAX_TIME;
+        if (times_.heartbeat == 0 || times_.challenge == 0 || times_.unbonding < times_.challenge || tooLong) {
             revert TimesInvalid(times_.heartbeat, times_.challenge, times_.unbonding);
         }
         windows = times_;

@@ -12,9 +12,9 @@ import {IReputationRegistry} from "./interfaces/IReputationRegistry.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {Rewards} from "./libraries/Rewards.sol";
 import {Slots} from "./libraries/Slots.sol";
-import {AcceptedTask, ComputeReceipt, Slot, SlotStatus, TrainProof} from "./types/ComputeTypes.sol";
-import {JobNotRunning, NotCoordinator, NotOperator, RoundNotAssigned, RoundOutOfOrder} from "./types/Errors.sol";
-import {Job, JobStatus} from "./types/JobTypes.sol";
+import {AcceptedTask, ComputeReceipt, Slot, SlotPlace, SlotStatus, TrainProof} from "./types/ComputeTypes.sol";
+import {NotCoordinator, NotOperator, RoundNotAssigned} from "./types/Errors.sol";
+import {Job, JobStatus, RewardModel} from "./types/JobTypes.sol";
 import {Outcome} from "./types/ReputationTypes.sol";
 import {Offence} from "./types/SlashTypes.sol";
 
@@ -35,6 +35,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
 
     uint256 private constant SIGNATURE_BYTES = 64;
 
+    /// A round, and what its job pays for it as of its assignment.
     struct RoundState {
         bytes32 assignmentRoot;
         uint32 tasks;
@@ -42,6 +43,16 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         uint64 commitDeadline;
         bool over;
         uint104 exposure;
+        address coordinator;
+        uint32 scoreTotal;
+        uint16 bestAccuracy;
+        uint16 bonusBasisPoints;
+        uint16 targetGainBasisPoints;
+        RewardModel model;
+        uint128 budget;
+        uint64 rounds;
+        uint32 gpuSecondsPerTask;
+        uint32 batchSize;
     }
 
     /// What evidence proves; see IFaultVerifier.
@@ -59,7 +70,6 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         bytes32 resultRoot;
         uint32 redundancy;
         uint128 reward;
-        uint256 exposure;
     }
 
     INodeCertRegistry private immutable registry;
@@ -70,6 +80,8 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
 
     mapping(bytes32 roundKey => RoundState) private roundStates;
     mapping(bytes32 roundKey => mapping(uint256 place => Slots.State)) private slots;
+    /// Every different result root that a task's slots have revealed, from place 0 on.
+    mapping(bytes32 roundKey => mapping(uint256 place => bytes32)) private roots;
     mapping(bytes32 roundKey => mapping(uint32 task => bytes32)) private verdicts;
     mapping(bytes32 roundKey => mapping(uint256 place => address)) private newHolders;
 
@@ -92,18 +104,27 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         bytes32 jobId,
         uint64 round,
         bytes32 assignmentRoot,
-        uint32 tasks,
-        uint32 redundancy,
         uint64 commitDeadline,
-        uint128 exposureWei
+        Job calldata job
     ) external onlyJobManager {
         RoundState storage state = roundStates[Digests.roundKey(jobId, round)];
+        uint256 exposureWei = Rewards.exposure(job);
         state.assignmentRoot = assignmentRoot;
-        state.tasks = tasks;
-        state.redundancy = redundancy;
+        state.tasks = job.tasks;
+        state.redundancy = job.redundancy;
         state.commitDeadline = commitDeadline;
         // More than any stake can cover is as good as all of it: nobody could reveal.
         state.exposure = exposureWei < type(uint104).max ? uint104(exposureWei) : type(uint104).max;
+        state.coordinator = job.coordinator;
+        state.scoreTotal = job.reward.scoreTotal;
+        state.bestAccuracy = job.bestAccuracy;
+        state.bonusBasisPoints = job.reward.bonusBasisPoints;
+        state.targetGainBasisPoints = job.reward.targetGainBasisPoints;
+        state.model = job.reward.model;
+        state.budget = job.budget;
+        state.rounds = job.rounds;
+        state.gpuSecondsPerTask = job.reward.gpuSecondsPerTask;
+        state.batchSize = job.reward.batchSize;
     }
 
     function reassignSlot(bytes32 jobId, uint64 round, uint32 task, uint32 slot, address holder) external onlyJobManager {
@@ -186,16 +207,10 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (resultRoot == 0) revert ResultRootMissing();
         if (proof.jobId != jobId || proof.nodePubkey != node) revert ProofNotBound(proof.jobId, proof.nodePubkey);
         if (proof.signature.length != SIGNATURE_BYTES) revert SignatureLengthInvalid(proof.signature.length);
-        {
-            address sender = _msgSender();
-            address holder = Digests.holder(node, sender);
-            bytes32 commitment = Digests.commitment(key, task, slot, holder, salt, resultRoot);
-            if (entry.word != Slots.committed(commitment)) revert CommitmentMismatch(jobId, round, task, slot);
-            entry.word = Slots.revealed(block.timestamp);
-            entry.node = node;
-            entry.resultRoot = resultRoot;
-            if (registry.guard(node, state.exposure) != sender) revert NotOperator(node, sender);
-        }
+        if (!opens(entry, key, task, slot, node, salt, resultRoot)) revert CommitmentMismatch(jobId, round, task, slot);
+        entry.word = Slots.revealed(block.timestamp, _msgSender(), rootIndex(key, task, resultRoot, true));
+        entry.node = node;
+        if (registry.guard(node, state.exposure) != _msgSender()) revert NotOperator(node, _msgSender());
         emit Revealed(jobId, round, task, slot, node, salt, resultRoot, resultCid, proof);
     }
 
@@ -216,10 +231,11 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (status != SlotStatus.Revealed && status != SlotStatus.Rewarded) revert NotRevealed(task, slot);
         if (entry.node != node) revert NodeNotInSlot(node, task, slot);
         Verdict memory verdict = settleVerdict(jobId, round, task, verdictCid, evidence);
-        if (verdict.root == entry.resultRoot) revert ResultIsCorrect(verdict.root);
+        bytes32 revealedRoot = rootOf(jobId, round, task, entry.word);
+        if (verdict.root == revealedRoot) revert ResultIsCorrect(verdict.root);
 
-        entry.word = Slots.changed(entry.word, SlotStatus.Convicted);
-        emit Convicted(jobId, round, task, slot, node, entry.resultRoot, verdict.root, verdictCid, verdict.offence);
+        entry.word = Slots.convicted(entry.word);
+        emit Convicted(jobId, round, task, slot, node, revealedRoot, verdict.root, verdictCid, verdict.offence);
         reputation.record(node, Outcome.TaskRejected, 1);
         (, uint256 insuranceWei) = registry.slash(node, verdict.offence, _msgSender(), verdict.judge);
         if (status == SlotStatus.Rewarded) insure(jobId, entry.rewardOf(), insuranceWei);
@@ -246,12 +262,11 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
     // Settling
 
     function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, uint16 accuracy, AcceptedTask[] calldata accepted) external {
-        Job memory job = jobManager.job(jobId);
-        if (_msgSender() != job.coordinator) revert NotCoordinator(jobId, _msgSender());
-        if (job.status != JobStatus.Running) revert JobNotRunning(jobId);
-        if (round != job.nextRound) revert RoundOutOfOrder(jobId, round, job.nextRound);
+        RoundState storage state = openRoundState(jobId, round, Digests.roundKey(jobId, round));
+        if (_msgSender() != state.coordinator) revert NotCoordinator(jobId, _msgSender());
         if (accuracy > Rewards.ALL_BASIS_POINTS) revert AccuracyInvalid(accuracy);
-        openRoundState(jobId, round, Digests.roundKey(jobId, round)).over = true;
+        state.over = true;
+        Job memory job = payTerms(state);
         uint256 firstAllowed = 0;
         uint256 scoreLeft = job.reward.scoreTotal;
         for (uint256 i = 0; i < accepted.length; i++) {
@@ -264,17 +279,34 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
             payAccepted(jobId, round, job, accuracy, entry);
         }
         emit RoundFinalized(jobId, round, checkpointCid, accuracy);
+        // Refuses a job that does not run, and with it everything before.
         jobManager.advanceRound(jobId, accuracy);
     }
 
     function settleTask(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot) external {
-        bytes32 key = Digests.roundKey(jobId, round);
-        openRoundState(jobId, round, key);
-        Job memory job = jobManager.job(jobId);
-        if (job.status != JobStatus.Cancelled && job.status != JobStatus.Failed) revert JobStillOpen(jobId);
+        RoundState storage state = openRoundState(jobId, round, Digests.roundKey(jobId, round));
+        JobStatus status = jobManager.job(jobId).status;
+        if (status != JobStatus.Cancelled && status != JobStatus.Failed) revert JobStillOpen(jobId);
+        Job memory job = payTerms(state);
         uint128 reward = Rewards.evenShare(job);
-        address[] memory operators = payReceipts(jobId, round, task, resultRoot, reward);
+        address[] memory operators = payReceipts(Payment(jobId, round, task, resultRoot, job.redundancy, reward));
         if (operators.length > 0) jobManager.payReserved(jobId, operators, reward);
+    }
+
+    function creditNodes(SlotPlace[] calldata places) external {
+        for (uint256 i = 0; i < places.length; i++) {
+            SlotPlace calldata place = places[i];
+            bytes32 key = Digests.roundKey(place.jobId, place.round);
+            Slots.State storage entry = slots[key][placeOf(place.task, place.slot)];
+            uint256 word = entry.word;
+            if (Slots.statusIn(word) != SlotStatus.Rewarded) revert NotRewarded(place.task, place.slot);
+            if (Slots.isCredited(word)) continue;
+            entry.word = Slots.credited(word);
+            bytes32 node = entry.node;
+            emit NodeCredited(place.jobId, place.round, place.task, place.slot, node);
+            reputation.record(node, Outcome.TaskAccepted, 1);
+            registry.release(node, roundStates[key].exposure, Slots.revealedAtIn(word));
+        }
     }
 
     // Reading
@@ -287,8 +319,11 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
             && (status == SlotStatus.Empty || status == SlotStatus.Reassigned);
     }
 
-    function slotOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (Slot memory) {
-        return slots[Digests.roundKey(jobId, round)][placeOf(task, slot)].show();
+    function slotOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) public view returns (Slot memory) {
+        Slots.State storage entry = slots[Digests.roundKey(jobId, round)][placeOf(task, slot)];
+        Slot memory shown = entry.show();
+        if (shown.node != 0) shown.resultRoot = rootOf(jobId, round, task, entry.word);
+        return shown;
     }
 
     function verdictOf(bytes32 jobId, uint64 round, uint32 task) external view returns (bytes32 verdictRoot) {
@@ -296,7 +331,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
     }
 
     function receiptOf(bytes32 jobId, uint64 round, uint32 task, uint32 slot) external view returns (ComputeReceipt memory) {
-        Slot memory entry = slots[Digests.roundKey(jobId, round)][placeOf(task, slot)].show();
+        Slot memory entry = slotOf(jobId, round, task, slot);
         if (entry.rewardedAt == 0) revert NotRewarded(task, slot);
         (address operator,) = registry.operatorOf(entry.node);
         return ComputeReceipt({
@@ -318,7 +353,8 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (accepted.evidence.length > 0) settleVerdict(jobId, round, accepted.task, 0, accepted.evidence);
         uint128 reward = Rewards.slotReward(job, accepted.score);
         reward += Rewards.accuracyBonus(job, reward, accepted.score, accuracy);
-        address[] memory operators = payReceipts(jobId, round, accepted.task, accepted.resultRoot, reward);
+        Payment memory payment = Payment(jobId, round, accepted.task, accepted.resultRoot, job.redundancy, reward);
+        address[] memory operators = payReceipts(payment);
         if (operators.length > 0) jobManager.payRewards(jobId, operators, reward);
     }
 
@@ -331,43 +367,67 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
 
     /// Gives a receipt to every node that revealed the payment's root and is not convicted, once, by its first slot, if a verdict names the
     /// root or a strict majority of the task's slots revealed it. The operators to pay, one for each receipt.
-    function payReceipts(bytes32 jobId, uint64 round, uint32 task, bytes32 resultRoot, uint128 reward)
-        private
-        returns (address[] memory operators)
-    {
-        if (resultRoot == 0) revert ResultRootMissing();
-        bytes32 key = Digests.roundKey(jobId, round);
-        RoundState storage state = roundStates[key];
-        Payment memory payment = Payment(jobId, round, task, resultRoot, state.redundancy, reward, state.exposure);
-        bytes32 verdictRoot = verdicts[key][payment.task];
-        if (verdictRoot != 0 && verdictRoot != payment.resultRoot) revert VerdictForOtherRoot(payment.resultRoot, verdictRoot);
+    function payReceipts(Payment memory payment) private returns (address[] memory operators) {
+        if (payment.resultRoot == 0) revert ResultRootMissing();
+        bytes32 key = Digests.roundKey(payment.jobId, payment.round);
+        bool judged = isJudged(key, payment);
+        uint8 root = rootIndex(key, payment.task, payment.resultRoot, false);
         bytes32[] memory nodes = new bytes32[](payment.redundancy);
         operators = new address[](payment.redundancy);
         uint32 count = 0;
+        uint32 paid = 0;
         for (uint32 slot = 0; slot < payment.redundancy; slot++) {
             Slots.State storage entry = slots[key][placeOf(payment.task, slot)];
-            if (entry.status() != SlotStatus.Revealed || entry.resultRoot != payment.resultRoot) continue;
+            uint256 word = entry.word;
+            SlotStatus status = Slots.statusIn(word);
+            // Who was paid already counts to the majority: an ended job can be settled again for a late reveal.
+            if (status != SlotStatus.Revealed && status != SlotStatus.Rewarded || Slots.rootIn(word) != root) continue;
             bytes32 node = entry.node;
             if (contains(nodes, count, node)) continue;
-            nodes[count] = node;
-            operators[count++] = receipt(payment, slot, node, entry);
+            nodes[count++] = node;
+            if (status == SlotStatus.Rewarded) continue;
+            operators[paid++] = Slots.operatorIn(word);
+            entry.word = Slots.rewarded(word, block.timestamp, payment.reward);
+            receipt(payment, slot, node, Slots.operatorIn(word));
         }
-        if (verdictRoot == 0 && count <= payment.redundancy / 2) {
+        if (!judged && count <= payment.redundancy / 2) {
             revert NoMajority(payment.task, payment.resultRoot, count, payment.redundancy);
         }
-        emit TaskFinalized(payment.jobId, payment.round, payment.task, payment.resultRoot, count);
-        // Shortens the arrays to what was found; the memory beyond is not used again.
+        emit TaskFinalized(payment.jobId, payment.round, payment.task, payment.resultRoot, paid);
+        // Shortens the array to what was found; the memory beyond is not used again.
         assembly ("memory-safe") {
-            mstore(nodes, count)
-            mstore(operators, count)
+            mstore(operators, paid)
         }
-        if (count > 0) reputation.recordTasks(nodes, Outcome.TaskAccepted);
     }
 
-    function receipt(Payment memory payment, uint32 slot, bytes32 node, Slots.State storage entry) private returns (address operator) {
-        operator = registry.release(node, payment.exposure);
-        entry.word = Slots.rewarded(entry.word, block.timestamp, payment.reward);
+    /// Whether a verdict names the payment's root, against which none may stand.
+    function isJudged(bytes32 key, Payment memory payment) private view returns (bool) {
+        bytes32 verdictRoot = verdicts[key][payment.task];
+        if (verdictRoot == 0) return false;
+        if (verdictRoot != payment.resultRoot) revert VerdictForOtherRoot(payment.resultRoot, verdictRoot);
+        return true;
+    }
+
+    function receipt(Payment memory payment, uint32 slot, bytes32 node, address operator) private {
         emit RewardCredited(payment.jobId, payment.round, payment.task, slot, node, operator, payment.reward);
+    }
+
+    /// What of a job decides what its round pays, as of the round's assignment.
+    function payTerms(RoundState storage state) private view returns (Job memory job) {
+        job.tasks = state.tasks;
+        job.redundancy = state.redundancy;
+        job.budget = state.budget;
+        job.rounds = state.rounds;
+        job.reward.model = state.model;
+        job.reward.scoreTotal = state.scoreTotal;
+        if (job.reward.model == RewardModel.PerBatch) {
+            job.reward.gpuSecondsPerTask = state.gpuSecondsPerTask;
+            job.reward.batchSize = state.batchSize;
+        } else if (job.reward.model == RewardModel.PerAccuracyGain) {
+            job.bestAccuracy = state.bestAccuracy;
+            job.reward.bonusBasisPoints = state.bonusBasisPoints;
+            job.reward.targetGainBasisPoints = state.targetGainBasisPoints;
+        }
     }
 
     function contains(bytes32[] memory nodes, uint32 count, bytes32 node) private pure returns (bool) {
@@ -410,9 +470,38 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         return drawn(state, Digests.assignmentLeaf(key, task, slot, holder), proof);
     }
 
+    /// Whether the caller committed to the result.
+    function opens(Slots.State storage entry, bytes32 key, uint32 task, uint32 slot, bytes32 node, bytes32 salt, bytes32 resultRoot)
+        private
+        view
+        returns (bool)
+    {
+        address holder = Digests.holder(node, _msgSender());
+        return entry.word == Slots.committed(Digests.commitment(key, task, slot, holder, salt, resultRoot));
+    }
+
     /// Whether the assignment tree has the leaf.
     function drawn(RoundState storage state, bytes32 leaf, bytes32[] calldata proof) private view returns (bool) {
         return MerkleProof.verifyCalldata(proof, state.assignmentRoot, leaf);
+    }
+
+    /// Which of the task's roots `resultRoot` is. One that is new is noted, or is one beyond all that any slot has.
+    function rootIndex(bytes32 key, uint32 task, bytes32 resultRoot, bool note) private returns (uint8) {
+        for (uint32 index = 0; index <= type(uint8).max; index++) {
+            bytes32 known = roots[key][placeOf(task, index)];
+            if (known == resultRoot) return uint8(index);
+            if (known != 0) continue;
+            if (note) roots[key][placeOf(task, index)] = resultRoot;
+            return uint8(index);
+        }
+        // A task has at most as many roots as slots, which is 64.
+        assert(false);
+        return 0;
+    }
+
+    /// The result root of a slot that has one.
+    function rootOf(bytes32 jobId, uint64 round, uint32 task, uint256 word) private view returns (bytes32) {
+        return roots[Digests.roundKey(jobId, round)][placeOf(task, Slots.rootIn(word))];
     }
 
     /// Whether every slot of the task has committed or is closed.

@@ -86,7 +86,7 @@ interface IAIJobManager is ICredits {
     function cancelJob(bytes32 jobId) external;
 
     /// Ends a job that made no progress for `roundTimeout` seconds, as `cancelJob` does. Anyone. Nodes that committed to the open round and
-    /// did not deliver can lose stake then: see IProofOfCompute.slashUnrevealed.
+    /// did not deliver can lose stake then: see IProofOfCompute.reportUnrevealed.
     function failJob(bytes32 jobId) external;
 
     /// Ends a job whose last round is finalized and credits what was not paid to the owner. Anyone.
@@ -117,7 +117,7 @@ interface IAIJobManager is ICredits {
     /// contract only.
     function payReserved(bytes32 jobId, address[] calldata accounts, uint128 amountWei) external;
 
-    /// Moves the job on to its next round. The job's settlement contract only.
+    /// Moves a running job on to its next round. The job's settlement contract only.
     /// @param accuracy of the round's global model, basis points; 0 where it was not measured
     function advanceRound(bytes32 jobId, uint16 accuracy) external;
 
@@ -135,7 +135,4 @@ interface IAIJobManager is ICredits {
 
     /// The id that the next job of `owner` gets. `digest` is its specCid, or the digest of its request.
     function nextJobId(address owner, bytes32 digest) external view returns (bytes32);
-
-    /// Unpaid budgets of running and paused jobs and reserves of ended ones: what this contract holds beyond credits.
-    function escrowWei() external view returns (uint256);
 }

@@ -117,7 +117,7 @@ interface IBatchedProofOfCompute {
     function finalizeBatch(bytes32 jobId, uint64 round, BatchResult calldata result) external;
 
     /// Credits what a slot has earned to the node's operator, who stands by the slot's commitment from then on. The node's operator only;
-    /// once per slot; no expiry. Within the challenge window after the round the claim holds the node's stake for another window, so the
+    /// once per slot; for a year. Within the challenge window after the round the claim holds the node's stake for another window, so the
     /// node must still be there and its stake cover what it claims; later it need not.
     function claim(bytes32 jobId, uint64 round, BatchSlot calldata slot) external;
 

@@ -15,7 +15,7 @@ interface ISponsoredJobs is ICredits {
 interface IEmissionPool {
     event EmissionDeposited(address indexed from, uint256 amountWei);
     event BlockRewardChanged(uint256 blockRewardWei);
-    event JobSponsored(bytes32 indexed job, uint256 amountWei);
+    event SponsorshipGiven(bytes32 indexed job, uint256 amountWei);
     event SponsorshipReturned(uint256 amountWei);
 
     error ShareTooHigh(uint256 basisPoints);

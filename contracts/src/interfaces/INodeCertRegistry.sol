@@ -98,12 +98,12 @@ interface INodeCertRegistry {
     function guard(bytes32 nodePubkey, uint256 exposureWei) external returns (address operator);
 
     /// Notes that work was found right: it no longer counts to what the node is exposed to. Settlement contracts only.
-    /// @return operator the node's operator
-    function release(bytes32 nodePubkey, uint256 exposureWei) external returns (address operator);
+    /// @param guardedAt when the work was guarded, seconds since 1970
+    function release(bytes32 nodePubkey, uint256 exposureWei, uint256 guardedAt) external;
 
     /// Takes stake for a proven offence; see the library Slashing. A node without stake loses nothing. Settlement contracts only.
     /// @param challenger who proved it, 0 for nobody
-    /// @param judge      whose word the proof is; a challenger that is the judge has no share
+    /// @param judge      whose word the proof is; a challenger that is the judge or the node's operator has no share
     /// @return amountWei    what was taken
     /// @return insuranceWei the part of it that went to the insurance fund
     function slash(bytes32 nodePubkey, Offence offence, address challenger, address judge)
@@ -113,7 +113,8 @@ interface INodeCertRegistry {
     /// Takes `shareWei`, or the whole stake where it is less, for work promised to a job that failed. Settlement contracts only.
     function slashFailedJob(bytes32 nodePubkey, uint256 shareWei, address challenger) external returns (uint256 amountWei);
 
-    /// Owner only, as are all setters. They change what comes, not what was.
+    /// Owner only, as are all setters. Stakes that stand are kept; what open work is exposed to is forgotten where the challenge time
+    /// changes, and a new unbonding time holds for those who are leaving already.
     function setStakeTiers(StakeTiers calldata tiers) external;
     function setTimes(RegistryTimes calldata times) external;
     function setSlashShares(SlashShares calldata shares) external;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {AcceptedTask, ComputeReceipt, Slot, TrainProof} from "../types/ComputeTypes.sol";
+import {AcceptedTask, ComputeReceipt, Slot, SlotPlace, TrainProof} from "../types/ComputeTypes.sol";
+import {Job} from "../types/JobTypes.sol";
 import {Offence} from "../types/SlashTypes.sol";
 
 /// Commit, reveal, convict, finalize: what was computed, by whom, and what it earned.
@@ -35,6 +36,7 @@ interface IProofOfCompute {
     event RewardCredited(
         bytes32 indexed job, uint64 round, uint32 task, uint32 slot, bytes32 indexed node, address indexed operator, uint256 amountWei
     );
+    event NodeCredited(bytes32 indexed job, uint64 round, uint32 task, uint32 slot, bytes32 indexed node);
     event RoundFinalized(bytes32 indexed job, uint64 round, bytes32 checkpointCid, uint16 accuracy);
 
     error NotJobManager(address caller);
@@ -67,15 +69,13 @@ interface IProofOfCompute {
     error JobStillOpen(bytes32 job);
     error NotRewarded(uint32 task, uint32 slot);
 
-    /// Takes note of an assigned round. AIJobManager only.
+    /// Takes note of an assigned round, and of what the job pays for it as it stands now. AIJobManager only.
     function openRound(
         bytes32 jobId,
         uint64 round,
         bytes32 assignmentRoot,
-        uint32 tasks,
-        uint32 redundancy,
         uint64 commitDeadline,
-        uint128 exposureWei
+        Job calldata job
     ) external;
 
     /// Gives a slot that has not committed to another holder. AIJobManager only.
@@ -131,6 +131,10 @@ interface IProofOfCompute {
     /// it. Every node that revealed an accepted root and is not convicted earns its share, once per task. Coordinator only.
     /// @param accuracy of the round's global model, basis points; 0 where it was not measured. Auditors measure it again.
     function finalize(bytes32 jobId, uint64 round, bytes32 checkpointCid, uint16 accuracy, AcceptedTask[] calldata accepted) external;
+
+    /// Counts paid work to the reputation of its nodes and no longer to what their stakes are exposed to. Anyone, once for each slot; slots
+    /// that were counted are passed over. Kept out of `finalize`, so that whoever has the use of it pays for it.
+    function creditNodes(SlotPlace[] calldata places) external;
 
     /// Pays the majority of a task in the open round of a job that was cancelled or has failed, out of what was kept of its budget. Anyone,
     /// for `roundTimeout` seconds after the end.

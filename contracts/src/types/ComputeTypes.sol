@@ -32,8 +32,17 @@ struct Slot {
     uint64 revealedAt;
     uint64 rewardedAt;
     uint128 rewardWei;
+    bool credited;
     bytes32 node;
     bytes32 resultRoot;
+}
+
+/// Where a slot is.
+struct SlotPlace {
+    bytes32 jobId;
+    uint64 round;
+    uint32 task;
+    uint32 slot;
 }
 
 /// A task whose result enters the round. `score` is its contribution; `evidence` is empty, or a verdict for `resultRoot` where no

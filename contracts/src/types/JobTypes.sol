@@ -60,14 +60,14 @@ struct Job {
     uint32 minParticipants;
     address coordinator;
     uint32 tasks;
-    uint16 bestAccuracy;
     uint40 submittedAt;
     address validator;
     uint64 rounds;
     uint64 nextRound;
-    uint64 progressAt;
     uint64 roundTimeout;
-    uint64 endedAt;
+    uint40 progressAt;
+    uint40 endedAt;
+    uint16 bestAccuracy;
     uint128 budget;
     uint128 paid;
     uint128 sponsored;

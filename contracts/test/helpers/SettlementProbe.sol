@@ -142,14 +142,13 @@ contract SettlementProbe {
         state.word = Slots.changed(state.word, SlotStatus.Missed);
         result.missed = state.show();
         result.statuses[4] = state.status();
-        state.word = Slots.revealed(given.revealedAt);
+        state.word = Slots.revealed(given.revealedAt, given.holder, 3);
         state.node = given.node;
-        state.resultRoot = given.resultRoot;
         result.revealed = state.show();
         state.word = Slots.rewarded(state.word, given.rewardedAt, given.reward);
         result.rewarded = state.show();
         result.rewardOf = state.rewardOf();
-        state.word = Slots.changed(state.word, SlotStatus.Convicted);
+        state.word = Slots.convicted(state.word);
         result.convicted = state.show();
         result.statuses[5] = state.status();
     }

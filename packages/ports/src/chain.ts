@@ -113,6 +113,7 @@ export type ChainCall =
       }[];
     }
   | { readonly call: 'settleTask'; readonly job: JobId; readonly round: number; readonly task: number; readonly resultRoot: Root }
+  | { readonly call: 'creditNodes'; readonly places: readonly SlotId[] }
   | ({ readonly call: 'reportUnrevealed'; readonly node: NodeId; readonly proof: readonly Root[] } & SlotId)
   | {
       readonly call: 'commitBatch';
@@ -278,6 +279,7 @@ export type ChainEvent = EventPlace &
         readonly verdictCid: Root;
         readonly offence: Offence;
       } & SlotId)
+    | ({ readonly event: 'NodeCredited'; readonly node: NodeId } & SlotId)
     | ({ readonly event: 'UnrevealedReported'; readonly node: NodeId; readonly slashedWei: bigint } & SlotId)
     | {
         readonly event: 'TaskFinalized';

@@ -386,8 +386,8 @@ class Audit {
   #rewardOf(job: JobRecord, round: RoundRecord, task: number, material: JobMaterial): bigint {
     const { rounds, tasks, redundancy } = job.submitted;
     // Settling an ended job pays even shares, whatever the terms were.
-    if (round.finalized === null) return evenShare({ budgetWei: budgetAt(job, Number.MAX_SAFE_INTEGER), rounds, tasks, redundancy });
-    const budgetWei = budgetAt(job, round.finalized.block);
+    const budgetWei = budgetAt(job, round.assigned?.block ?? 0);
+    if (round.finalized === null) return evenShare({ budgetWei, rounds, tasks, redundancy });
     const paidJob = { budgetWei, rounds, tasks, redundancy, reward: job.policy.reward };
     const accuracy = round.finalized.accuracy ?? 0;
     if (job.policy.settlement === 'batched') return batchReward(paidJob, accuracy, this.#bestAccuracy);
@@ -467,8 +467,10 @@ class Audit {
         for (const slot of task.slots.values()) {
           paid += slot.rewarded?.amountWei ?? 0n;
           if (slot.convicted === null) continue;
-          const slashes = history.slashed.get(slot.convicted.node) ?? [];
-          this.#demand(slashes.length > 0, `${slot.convicted.node} was convicted and not slashed`);
+          const { node } = slot.convicted;
+          // Who has left with its stake has none to lose.
+          const left = history.stakeChanges.some((event) => event.event === 'StakeWithdrawn' && event.node === node);
+          this.#demand(history.slashed.has(node) || left, `${node} was convicted and not slashed`);
         }
       }
     }

@@ -297,6 +297,7 @@ export class Coordinator {
       case 'ReserveReleased':
       case 'TaskFinalized':
       case 'UnrevealedReported':
+      case 'NodeCredited':
       case 'RewardCredited':
       case 'VerdictSettled':
       case 'TasksSettled':

@@ -1,7 +1,7 @@
 /**
  * The chain's record of Muster, folded from its events: what any node or auditor can know without trusting anybody.
  */
-import type { ChainEvent, ChainEventName, ChainReader, EventPlace } from '@muster/ports';
+import type { ChainEvent, ChainEventName, ChainReader, EventPlace, SlotId } from '@muster/ports';
 import type { Address, CidText, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
 import { cidOfRoot, MusterError, plainPolicy } from '@muster/protocol';
 import { applyBatchEvent, type BatchEvent, type BatchRecord, emptyBatch, isBatchEvent } from './batch-record.ts';
@@ -17,6 +17,8 @@ export interface SlotRecord {
   rewarded: EventOf<'RewardCredited'> | null;
   unrevealed: EventOf<'UnrevealedReported'> | null;
 }
+
+const labelOf = ({ job, round, task, slot }: SlotId): string => `${job}/${round}/${task}/${slot}`;
 
 export interface TaskRecord {
   readonly slots: Map<number, SlotRecord>;
@@ -72,6 +74,8 @@ export class ChainHistory {
   readonly nodes = new Map<NodeId, EventOf<'NodeRegistered'>>();
   /** Every registration; a node that left may have several. */
   readonly registrations: EventOf<'NodeRegistered'>[] = [];
+  /** Paid slots that do not count to their node's reputation yet, and still to what its stake is exposed to. */
+  readonly uncredited = new Map<NodeId, Map<string, SlotId>>();
   /** What the insurance fund was given, slashed shares included. */
   readonly deposits: EventOf<'InsuranceDeposited'>[] = [];
   readonly slashed = new Map<NodeId, EventOf<'NodeSlashed'>[]>();
@@ -248,9 +252,13 @@ export class ChainHistory {
         return;
       case 'RewardCredited':
         this.#slot(event, (slot) => (slot.rewarded = event));
+        this.#owe(event);
         return;
       case 'UnrevealedReported':
         this.#slot(event, (slot) => (slot.unrevealed = event));
+        return;
+      case 'NodeCredited':
+        this.uncredited.get(event.node)?.delete(labelOf(event));
         return;
       default:
         event satisfies never;
@@ -269,6 +277,13 @@ export class ChainHistory {
       applyBatchEvent(round.batch, event);
       if (event.event === 'BatchFinalized') round.finalized = { ...event, accuracy: null };
     });
+  }
+
+  /** Work settled in batches is credited when it is claimed. */
+  #owe(event: EventOf<'RewardCredited'>): void {
+    const { job, round, task, slot, node } = event;
+    const places = this.uncredited.get(node) ?? new Map<string, SlotId>();
+    this.uncredited.set(node, places.set(labelOf(event), { job, round, task, slot }));
   }
 
   #round(jobId: JobId, number: number, change: (round: RoundRecord) => void): void {

@@ -22,6 +22,7 @@ import { assignmentProof, type ComputedTask, exposureOf, saltLabel, type ReadBlo
 import { nodeIn, readAssignment } from './assignments.ts';
 import { BatchTrainer } from './batch-trainer.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { creditOwnWork } from './crediting.ts';
 import { budgetAt, ChainHistory, type JobRecord, revealOpen, type RoundRecord } from './history.ts';
 import { type CoordinatorLink, drive, reader, reasonOf, type Report, type Scheduler, type StopSignal, takeTurns } from './link.ts';
 import { type JobMaterial, MaterialCache } from './material.ts';
@@ -127,7 +128,8 @@ export class Trainer {
       await this.#history.sync();
       this.#checkStanding();
       for (const job of this.#history.jobs.values()) if (await this.#lookAt(job)) return true;
-      return false;
+      const idle = [...this.#history.jobs.values()].every(({ status }) => status !== 'running');
+      return await creditOwnWork(this.#options, this.#history, idle);
     } catch (error) {
       if (error instanceof MusterError && error.code === 'NODE_INACTIVE') throw error;
       if (error instanceof MusterError && error.code === 'NODE_UNKNOWN') {
@@ -166,8 +168,12 @@ export class Trainer {
   }
 
   #checkStanding(): void {
-    const slashes = this.#history.slashed.get(this.#options.key.node) ?? [];
-    if (slashes.at(-1)?.active === false) {
+    const { node } = this.#options.key;
+    const last = this.#history.slashed.get(node)?.at(-1);
+    if (last?.active !== false) return;
+    const later = this.#history.stakeChanges.filter((event) => event.node === node && event.block >= last.block);
+    // Suspended until its stake was topped up.
+    if (!later.some((event) => event.event === 'StakeAdded' && event.active)) {
       throw new MusterError(
         'NODE_INACTIVE',
         `node ${this.#options.key.node} was slashed and may not go on; a suspended node can top up its stake`,
@@ -183,9 +189,26 @@ export class Trainer {
     if (open === null) return false;
     const mine = this.#slotsOf(open);
     if (job.policy.settlement === 'batched') return this.#batches.work(open, mine, (place) => this.#compute(open, place));
-    for (const place of mine) if (await this.#reveal(open, place)) return true;
+    for (const place of mine) if ((await this.#close(open, place)) || (await this.#reveal(open, place))) return true;
     for (const place of mine) if (await this.#commit(open, place)) return true;
     return false;
+  }
+
+  /**
+   * Closes the commits of a task that this node waits to reveal in, where nobody else does: at once after the deadline of a job that has
+   * ended, after a quarter of its time for a round where a coordinator may only be late.
+   */
+  async #close({ job, round }: OpenRound, place: SlotId): Promise<boolean> {
+    const { key, chain, scheduler, report } = this.#options;
+    const task = round.tasks.get(place.task);
+    const own = task?.slots.get(place.slot);
+    if (own?.committed?.node !== key.node || own.revealed !== null || revealOpen(job, task)) return false;
+    const grace = job.ended === null ? Math.ceil(job.policy.roundTimeout / 4) : 0;
+    if (scheduler.now() / 1000 <= (round.assigned?.commitDeadline ?? 0) + grace) return false;
+    const { job: id, round: number, task: index } = place;
+    if (!(await this.#settling(() => chain.send({ call: 'closeCommits', job: id, round: number, task: index })))) return false;
+    report('task.closed', { job: id, round: number, task: index });
+    return true;
   }
 
   /** Whether work in the open round of a job that ended early can still be paid. */
@@ -200,7 +223,7 @@ export class Trainer {
     const open = await this.#openRound(job);
     if (open === null) return false;
     for (const place of this.#slotsOf(open)) {
-      if (await this.#reveal(open, place)) return true;
+      if ((await this.#close(open, place)) || (await this.#reveal(open, place))) return true;
       const task = open.round.tasks.get(place.task);
       const resultRoot = task?.slots.get(place.slot)?.revealed?.resultRoot;
       if (task === undefined || resultRoot === undefined || task.finalized !== null) continue;
@@ -271,13 +294,21 @@ export class Trainer {
    */
   async #covered(open: OpenRound): Promise<boolean> {
     const { key, chain, report } = this.#options;
-    const { job, rounds, tasks, redundancy } = open.job.submitted;
-    const exposureWei = exposureOf({ budgetWei: budgetAt(open.job, Number.MAX_SAFE_INTEGER), rounds, tasks, redundancy });
-    let waiting = 0n;
-    for (const { slots } of open.round.tasks.values())
-      for (const { committed, revealed } of slots.values()) if (committed?.node === key.node && revealed === null) waiting++;
-    const freeWei = await chain.freeStake(key.node);
-    const missingWei = exposureWei * (waiting + 1n) - freeWei;
+    const { job } = open.job.submitted;
+    const exposureWei = this.#exposureOf(open.job, open.round);
+    let waitingWei = 0n;
+    for (const other of this.#history.jobs.values()) {
+      const round = [...other.rounds.values()].at(-1);
+      if (other.ended !== null || round === undefined || round.finalized !== null) continue;
+      const slots = [...round.tasks.values()].flatMap((task) => [...task.slots.values()]);
+      const waiting = slots.filter(({ committed, revealed }) => committed?.node === key.node && revealed === null).length;
+      waitingWei += this.#exposureOf(other, round) * BigInt(waiting);
+    }
+    let freeWei = await chain.freeStake(key.node);
+    if (exposureWei + waitingWei > freeWei && (await creditOwnWork(this.#options, this.#history, true))) {
+      freeWei = await chain.freeStake(key.node);
+    }
+    const missingWei = exposureWei + waitingWei - freeWei;
     if (missingWei <= 0n) {
       this.#short.delete(job);
       return true;
@@ -286,6 +317,12 @@ export class Trainer {
     if (!this.#short.has(job)) report('stake.short', { job, node: key.node, exposureWei, freeWei, missingWei });
     this.#short.add(job);
     return false;
+  }
+
+  /** What one result of a round puts at stake, by the budget as of its assignment. */
+  #exposureOf(job: JobRecord, round: RoundRecord): bigint {
+    const { rounds, tasks, redundancy } = job.submitted;
+    return exposureOf({ budgetWei: budgetAt(job, round.assigned?.block ?? 0), rounds, tasks, redundancy });
   }
 
   async #reveal(open: OpenRound, place: SlotId): Promise<boolean> {

@@ -154,6 +154,10 @@ export function encodeCall(call: ChainCall, contracts: ChainInfo['contracts']): 
       const args = [call.job, BigInt(call.round), call.task, call.resultRoot] as const;
       return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'settleTask', args }));
     }
+    case 'creditNodes': {
+      const places = call.places.map(({ job, round, task, slot }) => ({ jobId: job, round: BigInt(round), task, slot }));
+      return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'creditNodes', args: [places] }));
+    }
     case 'reportUnrevealed': {
       const args = [call.job, BigInt(call.round), call.task, call.slot, call.node, call.proof] as const;
       return compute(encodeFunctionData({ abi: proofOfComputeAbi, functionName: 'reportUnrevealed', args }));

@@ -134,10 +134,7 @@ export const catalogue = {
   reputationRegistry: {
     abi: reputationRegistryAbi,
     bytecode: reputationRegistryBytecode,
-    constructor: [
-      [at('nodeCertRegistry'), at('proofOfCompute'), at('batchedProofOfCompute'), at('jobManager'), at('modelRegistry')],
-      at('nodeCertRegistry'),
-    ],
+    constructor: [[at('nodeCertRegistry'), at('proofOfCompute'), at('batchedProofOfCompute'), at('modelRegistry')], at('nodeCertRegistry')],
   },
   nodeCertRegistry: {
     abi: nodeCertRegistryAbi,

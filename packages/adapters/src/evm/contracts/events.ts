@@ -216,6 +216,8 @@ export function decodeEvent(log: RawLog, place: EventPlace): ChainEvent | null {
         offence: offences[args.offence] ?? 'provenCheating',
       };
     }
+    case 'NodeCredited':
+      return { ...place, event: 'NodeCredited', ...slotOf(decoded.args), node: node(decoded.args.node) };
     case 'UnrevealedReported': {
       const { args } = decoded;
       return { ...place, event: 'UnrevealedReported', ...slotOf(args), node: node(args.node), slashedWei: args.slashedWei };

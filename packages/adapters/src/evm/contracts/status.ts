@@ -30,7 +30,6 @@ export interface ChainStatus {
 /** Views without arguments that are shown. */
 const views: Readonly<Record<string, readonly string[]>> = {
   nodeCertRegistry: ['owner', 'minStake', 'stakeTiers', 'times', 'slashShares', 'teeVerifier'],
-  jobManager: ['escrowWei'],
   insuranceFund: ['totalOwed'],
   emissionPool: ['owner', 'blockRewardWei', 'shareBasisPoints', 'accrued', 'outstandingWei'],
   trainRequest: ['owner', 'coordinator', 'validator'],
@@ -106,12 +105,9 @@ function totalsOf(
     const value = facts[contract]?.[view];
     return typeof value === 'bigint' ? value : null;
   };
-  const escrow = fact('jobManager', 'escrowWei');
-  const jobs = held('jobManager');
   const all: Readonly<Record<string, bigint | null>> = {
     stakesWei: held('nodeCertRegistry'),
-    escrowWei: escrow,
-    creditsWei: escrow === null || jobs === null ? null : jobs - escrow,
+    escrowAndCreditsWei: held('jobManager'),
     insuranceWei: held('insuranceFund'),
     insuranceOwedWei: fact('insuranceFund', 'totalOwed'),
     emissionWei: held('emissionPool'),
