@@ -1,10 +1,11 @@
 /**
- * Compiles the contracts with the npm `solc` and writes their bindings into packages/adapters. Offline; no project state.
+ * Compiles the contracts with the npm `solc` and writes their bindings into packages/adapters. Offline.
  *
  *   node contracts/build.ts           write packages/adapters/src/evm/generated/*.ts
  *   node contracts/build.ts --check   exit 1 unless the files there are what this would write
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,8 +58,36 @@ function solidityFiles(folder: string): string[] {
     .sort();
 }
 
-/** Compiles all .sol files under `folder` of contracts/ with what they import. Contracts by name; throws on any error or warning. */
+/** What a compilation follows from: every source here, and the versions of compiler and library. */
+function compilationKey(folder: string): string {
+  const hash = createHash('sha256').update(JSON.stringify([folder, compilerSettings]));
+  for (const name of ['solc/package.json', '@openzeppelin/contracts/package.json']) hash.update(readFileSync(require.resolve(name)));
+  for (const part of ['src', 'test/helpers']) {
+    for (const file of solidityFiles(join(contractsFolder, part))) {
+      const text = readFileSync(file);
+      hash.update(`${relative(contractsFolder, file)} ${text.length}\n`).update(text);
+    }
+  }
+  return hash.digest('hex');
+}
+
+/**
+ * Compiles all .sol files under `folder` of contracts/ with what they import, or remembers what that gave before, in contracts/artifacts.
+ * Contracts by name; throws on any error or warning.
+ */
 export function compile(folder: 'src' | 'test/helpers'): Map<string, CompiledContract> {
+  const remembered = join(contractsFolder, 'artifacts/compiled', `${compilationKey(folder)}.json`);
+  if (existsSync(remembered)) return new Map(JSON.parse(readFileSync(remembered, 'utf8')) as [string, CompiledContract][]);
+  const compiled = compileNow(folder);
+  mkdirSync(dirname(remembered), { recursive: true });
+  // Several processes may compile the same; each leaves a whole file.
+  const whole = `${remembered}.${process.pid}`;
+  writeFileSync(whole, JSON.stringify([...compiled]));
+  renameSync(whole, remembered);
+  return compiled;
+}
+
+function compileNow(folder: 'src' | 'test/helpers'): Map<string, CompiledContract> {
   // Loading the compiler takes a second and installs process-wide handlers, so only who compiles pays for it.
   const solc = require('solc') as { compile(input: string, callbacks: { import(path: string): { contents: string } }): string };
   const sources: Record<string, { content: string }> = {};
