@@ -27,7 +27,7 @@ afterAll(() => world.close());
 
 /** The store with other bytes under one content id, or none. */
 function storeWith(cid: CidText, bytes: Uint8Array | null): BlobStore {
-  return new Proxy(world.blobs as BlobStore, {
+  return new Proxy<BlobStore>(world.blobs, {
     get(target, name) {
       if (name === 'get') return async (asked: CidText) => (asked === cid ? bytes : target.get(asked));
       const value: unknown = Reflect.get(target, name, target);
