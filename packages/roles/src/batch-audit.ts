@@ -75,13 +75,23 @@ export async function batchView(
     const recorded = batchProofHashes(hashes, false);
     demand(recorded.root === proofs.root && recorded.count === proofs.count, openingsCid, 'the training proofs are not those on chain');
   }
-  for (const { slotIndex, node, amountWei } of batch.claims.values()) {
+  for (const { slotIndex, node, operator, amountWei } of batch.claims.values()) {
     const paid = settled.slot(slotIndex).amountWei;
-    demand(
-      amountWei === paid && paid > 0n && seats[slotIndex]?.node === node,
-      openingsCid,
-      `slot ${slotIndex} claimed what it has not earned`,
-    );
+    const own = seats[slotIndex]?.node === node && history.operatorOf(node) === operator;
+    demand(own && amountWei === paid && paid > 0n, openingsCid, `${operator} claimed what slot ${slotIndex} has not earned`);
+  }
+  for (const { slotIndex, node, correctRoot, verdictCid } of batch.convictions.values()) {
+    const settledVerdict = batch.verdicts.get(Math.floor(slotIndex / redundancy));
+    demand(seats[slotIndex]?.node === node, listCid, `${node} was convicted for slot ${slotIndex}, which is not its own`);
+    demand(settledVerdict?.resultRoot === correctRoot, objectCid(verdictCid), `${node} was convicted without a verdict on chain`);
+  }
+  for (const { task, resultRoot, verdictCid } of batch.verdicts.values()) {
+    const cid = objectCid(verdictCid);
+    const verdict = decodeLinked(objectKinds.verdict, await read(cid));
+    const same = verdict.job === id && verdict.round === settledOn.round && verdict.task === task && verdict.resultRoot === resultRoot;
+    demand(same, cid, `the chain settled task ${task} by a verdict that says something else`);
+    const root = settled.taskRoots[task];
+    demand(root === zeroRoot || root === resultRoot, cid, `task ${task} ended with ${root}, against the verdict ${resultRoot}`);
   }
 
   const tasks = new Map<number, TaskRecord>();

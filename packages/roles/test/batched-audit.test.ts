@@ -2,6 +2,7 @@
 import type { BlobStore, ChainEvent } from '@muster/ports';
 import { type CidText, encodeLinked, type JobId, type Root } from '@muster/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { batchEvents } from '../src/batch-record.ts';
 import { type CommitmentList, readCommitments, readOpenings } from '../src/batches.ts';
 import { objectCid, reader, type RoundRecord } from '../src/index.ts';
 import { tinyOrder } from './support/order.ts';
@@ -109,4 +110,59 @@ test('a chain that settled otherwise, paid otherwise or convicted otherwise is f
     (event) => (event.event === 'TrainProofsRecorded' ? { ...event, root: other } : event),
   ];
   for (const [index, change] of changes.entries()) expect(await auditOf(change), `change ${index}`).toMatchObject({ ok: false });
+});
+
+/** `value` as a forger would change it: still of the same form. */
+function other(value: unknown): unknown {
+  if (typeof value === 'bigint') return value + 1n;
+  if (typeof value === 'number') return value + 1;
+  if (Array.isArray(value)) return value.toReversed();
+  const text = String(value);
+  return text.slice(0, -1) + (text.endsWith('0') ? '1' : '0');
+}
+
+/**
+ * What nothing in job or store follows from: when commitments closed, which rewards have been claimed by now, and, as in direct
+ * settlement, that a conviction belongs to another round. Noticing it does no harm.
+ */
+const leftToTheChain = new Set([
+  'BatchCommitted.closesAt',
+  'BatchRewardClaimed-',
+  'BatchRewardClaimed.job',
+  'BatchRewardClaimed.round',
+  'BatchRewardClaimed.slotIndex',
+  'BatchConvicted.job',
+  'BatchConvicted.round',
+]);
+
+test('every field of every event of the batch is held against something, but for what is left to the chain', async () => {
+  const places = new Set(['block', 'index', 'time', 'transaction', 'event']);
+  const tried = new Set<string>();
+  const unnoticed: string[] = [];
+  const attempt = async (what: string, events: readonly ChainEvent[]): Promise<void> => {
+    if (tried.has(what)) return;
+    tried.add(what);
+    const { ok } = await world.audit(job, { chain: record.serving(events) }).catch(() => ({ ok: false }));
+    if (ok) unnoticed.push(what);
+  };
+  for (const [at, event] of record.events.entries()) {
+    if (!batchEvents.some((name) => name === event.event)) continue;
+    await attempt(`${event.event}-`, record.events.toSpliced(at, 1));
+    for (const [field, value] of Object.entries(event)) {
+      if (places.has(field)) continue;
+      await attempt(`${event.event}.${field}`, record.events.with(at, { ...event, [field]: other(value) } as ChainEvent));
+    }
+  }
+  expect(new Set([...tried].map((what) => what.split(/[-.]/)[0]))).toEqual(
+    new Set([
+      'BatchCommitted',
+      'TrainProofsRecorded',
+      'TasksSettled',
+      'BatchFinalized',
+      'VerdictSettled',
+      'BatchConvicted',
+      'BatchRewardClaimed',
+    ]),
+  );
+  expect(unnoticed.filter((what) => !leftToTheChain.has(what))).toEqual([]);
 });
