@@ -1,12 +1,12 @@
 /**
  * Whole jobs that settle in batches, over the real contracts: the same models as in direct settlement, whoever lies, vanishes or withholds.
  */
-import { decodeLinked, digestOf, encodeLinked, type JobSpec, type Root } from '@muster/protocol';
-import { commitmentList, evenShare, penaltyOf } from '@muster/round';
+import { decodeLinked, digestOf, encodeLinked, type JobSpec, plainPolicy, type Root } from '@muster/protocol';
+import { accuracyBasisPoints, batchReward, commitmentList, evenShare, penaltyOf } from '@muster/round';
 import { describe, expect, test } from 'vitest';
 import { booksOf } from '../../../apps/cli/src/money.ts';
 import { commitmentListKind } from '../src/batches.ts';
-import { batchMoney, ChainHistory, type JobRecord, objectCid, type RoundRecord } from '../src/index.ts';
+import { batchMoney, ChainHistory, type JobRecord, objectCid, readCheckpoint, reader, type RoundRecord } from '../src/index.ts';
 import { tinyOrder } from './support/order.ts';
 import { batchedPolicy, type CoordinatorPorts, inWorld, type Participant, type Shown, stakeWei, type World } from './support/world.ts';
 
@@ -130,6 +130,26 @@ describe('a batched job', () => {
       expect(batch.finalized?.paid).toBeLessThan(6);
       expect((batch.finalized?.time ?? 0) - (batch.committed?.closesAt ?? 0)).toBeGreaterThanOrEqual(batchedPolicy.roundTimeout / 8);
     });
+  });
+});
+
+test('a batched job that pays for accuracy pays what the model gained, and the audit agrees to the wei', async () => {
+  await inWorld({ trainers: 3 }, async (world) => {
+    const terms = { ...plainPolicy(2).reward, model: 'perAccuracyGain', bonusBasisPoints: 3000, targetGainBasisPoints: 1000 } as const;
+    const job = await world.submit(await tinyOrder(small), 10n ** 15n, { ...batchedPolicy, reward: terms });
+    const record = await world.finish(job);
+    const paidJob = { ...record.submitted, reward: terms };
+    let best = 0;
+    for (const { batch, finalized } of record.rounds.values()) {
+      const { evaluation } = await readCheckpoint(reader(world.blobs), objectCid(finalized?.checkpointCid as Root));
+      const accuracy = accuracyBasisPoints(evaluation);
+      const slotWei = batchReward(paidJob, accuracy, best);
+      best = Math.max(best, accuracy);
+      expect(batch.finalized?.amountWei).toBe(6n * slotWei);
+    }
+    const [first, second] = roundsOf(record).map(({ batch }) => batch.finalized?.amountWei ?? 0n);
+    expect(first).toBeGreaterThan(second ?? 0n);
+    expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null });
   });
 });
 
