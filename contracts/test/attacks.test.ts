@@ -133,7 +133,7 @@ const open: Readonly<Record<string, readonly string[]>> = {
   insuranceFund: ['deposit', 'claim', 'claimFor'],
   nodeCertRegistry: ['registerNode', 'topUp', 'reportMissedHeartbeats'],
   jobManager: ['submitJob', 'failJob', 'completeJob', 'releaseReserve', 'creditTo', 'transferCredit', 'withdraw'],
-  proofOfCompute: ['closeCommits', 'convict', 'reportUnrevealed', 'settleTask'],
+  proofOfCompute: ['closeCommits', 'convict', 'creditNodes', 'reportUnrevealed', 'settleTask'],
   // Claims and verdicts are for everybody who has the proof of them.
   batchedProofOfCompute: ['claim', 'claimMany', 'convict', 'settleVerdict', 'expire'],
   emissionPool: ['deposit', 'reclaim'],

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import type { Address, NodeId, Root } from '@muster/protocol';
-import { createPublicClient, type Hex, hexToBytes, toHex } from 'viem';
+import { createPublicClient, type Hex, hexToBytes, toHex, zeroAddress } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type NodeCaps, packCapabilities, signHardwareAttestation, signQuote, unpackCapabilities } from '@muster/adapters';
@@ -262,8 +262,11 @@ test('the registry gives a node its TEE bit for a quote that its verifier accept
   await list('setMeasurement', measurement);
   const findings = { node, quoteHash: rootOf('quote'), measurement, issuedAt: now - 10, expiresAt: now + 100_000 };
   const quote = await signQuote(attester, { chainId: chain.info.chainId, contract: teeVerifier }, findings);
+  const judgedBy = (verifier: Address): Promise<void> =>
+    execute(chain, 0, { ...registryAt(), functionName: 'setTeeVerifier', args: [verifier] });
+  await judgedBy(zeroAddress);
   expect(await refusal(verifyTee(4, quote))).toMatchObject({ error: 'TeeVerifierMissing' });
-  await execute(chain, 0, { ...registryAt(), functionName: 'setTeeVerifier', args: [teeVerifier] });
+  await judgedBy(teeVerifier);
   await verifyTee(4, quote);
   expect((await capsOf()).hasTEE).toBe(true);
 });

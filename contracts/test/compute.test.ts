@@ -264,7 +264,7 @@ test('a node that lost its stake reveals no more', async () => {
   expect(await refusal(driver.reveal(0, 1, 0, right, cheat))).toEqual({ error: 'NodeDeactivated', node: cheat.node });
 });
 
-test('a node reveals no more than its stake answers for, until it was paid', async () => {
+test('a node reveals no more than its stake answers for, until it was paid and credited', async () => {
   const driver = await JobDriver.submit(chain, { rounds: 1, tasks: 2, redundancy: 1, budgetWei: (2n * ether * 6n) / 10n }, 'exposed');
   const seat = driver.seat(0, 0);
   await driver.open(0);
@@ -276,10 +276,13 @@ test('a node reveals no more than its stake answers for, until it was paid', asy
   const tooHigh = { error: 'ExposureTooHigh', node: seat.node, exposureWei, stakeWei: minStakeWei };
   expect(await refusal(driver.reveal(0, 1, 0, right, seat))).toEqual(tooHigh);
   await driver.finalize(0, [[0, right]]);
-  const next = await newJob({ redundancy: 1 });
+  const next = await newJob({ redundancy: 1, rounds: 1, tasks: 1, budgetWei: (ether * 6n) / 10n });
   await next.open(0);
   await next.coordinator.send({ call: 'reassign', job: next.job, round: 0, ...place, node: seat.node });
   await next.commit(0, 0, 0, right, seat);
+  // Payment alone frees nothing; whoever needs the room has the paid work credited.
+  expect(await refusal(next.reveal(0, 0, 0, right, seat))).toEqual(tooHigh);
+  await seat.operator.send({ call: 'creditNodes', places: [{ job: driver.job, round: 0, task: 0, slot: 0 }] });
   await next.reveal(0, 0, 0, right, seat);
 });
 

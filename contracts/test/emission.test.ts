@@ -86,7 +86,7 @@ test('what has accrued sponsors a job, and what the job does not use comes back'
   // The refused call would be in the block after, when one more share has streamed.
   expect(await pool.refused(owner, 'sponsor', [job, 50_000n])).toMatchObject(['AccruedTooLow', expect.any(BigInt), 50_000n]);
   const start = (await pool.read('accrued')) as bigint;
-  expect((await pool.call(owner, 'sponsor', [job, 6_000n])).events).toEqual([{ event: 'JobSponsored', job, amountWei: 6_000n }]);
+  expect((await pool.call(owner, 'sponsor', [job, 6_000n])).events).toEqual([{ event: 'SponsorshipGiven', job, amountWei: 6_000n }]);
   expect(await jobs.read('budgets', [job])).toBe(6_000n);
   expect([await pool.read('accrued'), await pool.read('outstandingWei')]).toEqual([start + 1_000n - 6_000n, 6_000n]);
 

@@ -8,7 +8,7 @@ import type { Abi, ContractFunctionArgs, ContractFunctionName, Hex, Transport } 
 import { custom, encodeDeployData, encodeFunctionData, keccak256, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { connectAccount, connectChain, deployContracts } from '@muster/adapters';
-import type { ChainInfo, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
+import type { ChainInfo, ChainJob, ChainReader, ChainReceipt, ChainWriter } from '@muster/ports';
 import type { Address, JobId, JobPolicy, NodeId, ResultOffence, Root } from '@muster/protocol';
 import {
   assignmentLeaf,
@@ -94,6 +94,10 @@ export async function startTestChain(): Promise<TestChain> {
     close: () => connection.close(),
   };
 }
+
+/** What the job manager keeps for a job: what is unpaid of an open one, what is reserved of one that has ended. */
+export const escrowOf = ({ status, budgetWei, paidWei, reserveWei }: ChainJob): bigint =>
+  status === 'running' || status === 'paused' ? budgetWei - paidWei : reserveWei;
 
 /** The contract error that `call` is refused with, with its arguments; fails where the call succeeds. */
 export async function refusal(call: Promise<unknown>): Promise<Record<string, unknown>> {

@@ -182,6 +182,7 @@ export class JobsModel {
       }
       case 'advanceRound':
         this.onlySettlement(caller);
+        if (job.state !== 'running') throw new Refused('JobNotRunning', id);
         Object.assign(job, { nextRound: job.nextRound + 1, progressAt: time, closed: false, assigned: false });
         return;
     }

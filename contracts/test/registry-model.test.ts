@@ -47,10 +47,10 @@ interface Step {
   /** -1 stands for whoever operates node one or two. */
   readonly actor: number;
   readonly elapsed: number;
-  /** Made when there is a chain, because it names accounts. */
-  readonly call: () => RegistryCall;
+  /** Made when there is a chain, because it names accounts; `time` is when it is sent. */
+  readonly call: (time: number) => RegistryCall;
 }
-const step = (weight: number, actor: fc.Arbitrary<number>, call: fc.Arbitrary<() => RegistryCall>) => ({
+const step = (weight: number, actor: fc.Arbitrary<number>, call: fc.Arbitrary<(time: number) => RegistryCall>) => ({
   weight,
   arbitrary: fc.record({
     actor,
@@ -82,7 +82,14 @@ const steps = fc.oneof(
   step(
     6,
     door,
-    fc.record({ does: fc.constantFrom('guard', 'release' as const), node, amountWei: wei }).map((call) => (): RegistryCall => call),
+    fc.record({ node, amountWei: wei }).map((call) => () => ({ does: 'guard', ...call })),
+  ),
+  step(
+    4,
+    door,
+    fc
+      .record({ node, amountWei: wei, ago: fc.constantFrom(0, 500, 1_000, 2_500) })
+      .map(({ ago, ...call }) => (time: number) => ({ does: 'release', ...call, guardedAt: time - ago })),
   ),
   step(
     4,
@@ -121,6 +128,7 @@ const steps = fc.oneof(
         { ...times, heartbeat: 0 },
         { ...times, challenge: 0 },
         { ...times, unbonding: 999 },
+        { ...times, unbonding: 3_650 * 24 * 3_600 + 1 },
       )
       .map((chosen) => () => ({
         does: 'setTimes',
@@ -162,8 +170,9 @@ function argumentsOf(call: RegistryCall): readonly [readonly unknown[], bigint] 
     case 'topUp':
       return [[call.node], call.valueWei];
     case 'guard':
-    case 'release':
       return [[call.node, call.amountWei], 0n];
+    case 'release':
+      return [[call.node, call.amountWei, BigInt(call.guardedAt)], 0n];
     case 'slash':
       return [[call.node, call.offence, call.challenger, call.judge], 0n];
     case 'slashFailedJob':
@@ -191,7 +200,7 @@ test('the registry does what its model does, call by call, to the wei', async ()
         const before = await balances();
         let time = await timeOf(chain);
         for (const { actor: wanted, elapsed, call: make } of [...first, ...chosen]) {
-          const call = make();
+          const call = make(time + elapsed);
           const actor = wanted >= 0 ? wanted : 'node' in call && call.node === nodes[1] ? 2 : 1;
           const [args, valueWei] = argumentsOf(call);
           await nextTime(chain, time + elapsed);

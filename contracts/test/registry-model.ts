@@ -55,7 +55,8 @@ export type RegistryCall =
   | { does: 'registerNode'; node: string; role: number; region: string; caps: bigint; valueWei: bigint }
   | { does: 'topUp'; node: string; valueWei: bigint }
   | { does: 'startUnbonding' | 'cancelUnbonding' | 'withdrawStake' | 'heartbeat' | 'reportMissedHeartbeats'; node: string }
-  | { does: 'guard' | 'release'; node: string; amountWei: bigint }
+  | { does: 'guard'; node: string; amountWei: bigint }
+  | { does: 'release'; node: string; amountWei: bigint; guardedAt: number }
   | { does: 'slash'; node: string; offence: number; challenger: string; judge: string }
   | { does: 'slashFailedJob'; node: string; amountWei: bigint; challenger: string }
   | { does: 'setStakeTiers'; tiers: LoneSettings['tiers'] }
@@ -195,7 +196,7 @@ export class RegistryModel {
         const [current, before] = this.exposureIn(node, window);
         const exposed = current + before + call.amountWei;
         if (exposed > node.stake) throw new Refused('ExposureTooHigh', call.node, exposed, node.stake);
-        node.lockedUntil = time + this.times.challenge;
+        node.lockedUntil = Math.max(node.lockedUntil, time + this.times.challenge);
         Object.assign(node, { exposure: current + call.amountWei, exposureBefore: before, exposureWindow: window });
         return;
       }
@@ -204,9 +205,10 @@ export class RegistryModel {
         const node = this.registered(call.node);
         const window = Math.floor(time / this.times.challenge);
         const [current, before] = this.exposureIn(node, window);
-        const fromCurrent = least(call.amountWei, current);
-        const exposureBefore = before - least(call.amountWei - fromCurrent, before);
-        Object.assign(node, { exposure: current - fromCurrent, exposureBefore, exposureWindow: window });
+        const guardedIn = Math.floor(call.guardedAt / this.times.challenge);
+        const exposure = guardedIn === window ? current - least(call.amountWei, current) : current;
+        const exposureBefore = guardedIn + 1 === window ? before - least(call.amountWei, before) : before;
+        Object.assign(node, { exposure, exposureBefore, exposureWindow: window });
         return;
       }
       case 'slash': {
@@ -231,7 +233,8 @@ export class RegistryModel {
       case 'setTimes': {
         this.onlyOwner(caller);
         const { heartbeat, challenge, unbonding } = call.times;
-        if (heartbeat === 0 || challenge === 0 || unbonding < challenge) {
+        const tooLong = heartbeat > longest || unbonding > longest;
+        if (heartbeat === 0 || challenge === 0 || unbonding < challenge || tooLong) {
           throw new Refused('TimesInvalid', heartbeat, challenge, unbonding);
         }
         this.times = call.times;
@@ -266,7 +269,7 @@ export class RegistryModel {
     node.stake -= amountWei;
     if (deactivated) node.status = status.deactivated;
     else if (node.status === status.active && node.stake < this.requiredStake(node.role, node.caps)) node.status = status.suspended;
-    const parts = divideSlash(amountWei, this.shares, challenger !== zero && challenger !== judge);
+    const parts = divideSlash(amountWei, this.shares, challenger !== zero && challenger !== judge && challenger !== node.operator);
     this.give(challenger, parts.challengerWei);
     this.insured += parts.insuranceWei;
     this.burned += parts.burnedWei;
@@ -321,6 +324,8 @@ export class RegistryModel {
 }
 
 const zero = '0x0000000000000000000000000000000000000000';
+/** No time may be longer: ten years. */
+const longest = 3_650 * 24 * 3_600;
 const least = (one: bigint, two: bigint): bigint => (one < two ? one : two);
 
 function stakeOf(wei: bigint): bigint {

@@ -296,8 +296,9 @@ test('results that are not settled are together worth no more than the stake', a
   expect(await registry.read('freeStake', [seat.node])).toBe((ether * 4n) / 10n);
   const exposed = { error: 'ExposureTooHigh', node: seat.node, exposureWei: (ether * 12n) / 10n, stakeWei: ether };
   expect(await refusal(two.reveal(0, 0, 0, root, seat))).toEqual(exposed);
-  // Payment settles the first; the second may be claimed then, the third still not.
+  // Payment settles the first; once it is credited the second may be claimed, the third still not.
   await one.finalize(0, [[0, root]]);
+  await operator.send({ call: 'creditNodes', places: [{ job: one.job, round: 0, task: 0, slot: 0 }] });
   expect(await registry.read('freeStake', [seat.node])).toBe(ether);
   await two.reveal(0, 0, 0, root, seat);
   expect(await refusal(three.reveal(0, 0, 0, root, seat))).toEqual(exposed);
@@ -325,13 +326,26 @@ test('what is not settled counts for one to two challenge windows', async () => 
   expect(await lone.refused(doors.batched, 'guard', [node, 4_001n])).toEqual(['ExposureTooHigh', node, 5_001n, 5_000n]);
   await guard(4_000n);
   expect(await lone.read('freeStake', [node])).toBe(0n);
-  await lone.call(doors.batched, 'release', [node, 1n]);
-  expect(await lone.read('freeStake', [node])).toBe(1n);
-  await lone.call(doors.batched, 'release', [node, 4_499n]);
-  expect(await lone.read('freeStake', [node])).toBe(4_500n);
-  await lone.call(doors.batched, 'release', [node, 2n ** 255n]);
-  expect(await lone.read('freeStake', [node])).toBe(5_000n);
+  // Work is taken out of the window in which it was guarded, and of no other: what has rolled off frees nothing again.
+  const release = (amountWei: bigint, guardedAt: number) => lone.call(doors.batched, 'release', [node, amountWei, BigInt(guardedAt)]);
+  const [current, before] = [start + 2 * challenge, start + 2 * challenge - 1];
+  for (const [amountWei, guardedAt, free] of [
+    [1n, current, 1n],
+    [3_998n, current + challenge - 1, 3_999n],
+    [500n, before, 4_499n],
+    [1n, start + challenge - 1, 4_499n],
+    [1n, current + challenge, 4_499n],
+    [1n, 0, 4_499n],
+    [2n ** 255n, before, 4_999n],
+    [2n ** 255n, current, 5_000n],
+  ] as const) {
+    await release(amountWei, guardedAt);
+    expect(await lone.read('freeStake', [node])).toBe(free);
+  }
 });
+
+/** No time may be longer: ten years. */
+const longest = 3_650 * 24 * 3_600;
 
 test('settings that make no sense are refused, also at creation, and only the owner changes them', async () => {
   const { tiers, times, shares } = loneSettings;
@@ -356,7 +370,13 @@ test('settings that make no sense are refused, also at creation, and only the ow
     expect(await lone.refused(0, 'setStakeTiers', [{ ...tiers, ...wrong }])).toEqual(['TiersNotAscending']);
     expect(await refusal(created({ tiers: { ...tiers, ...wrong } }))).toMatchObject({ error: 'TiersNotAscending' });
   }
-  for (const wrong of [{ heartbeat: 0 }, { challenge: 0 }, { unbonding: times.challenge - 1 }]) {
+  for (const wrong of [
+    { heartbeat: 0 },
+    { challenge: 0 },
+    { unbonding: times.challenge - 1 },
+    { unbonding: longest + 1 },
+    { heartbeat: longest + 1 },
+  ]) {
     const { heartbeat, challenge, unbonding } = { ...times, ...wrong };
     expect(await lone.refused(0, 'setTimes', [{ ...times, ...wrong }])).toEqual(['TimesInvalid', heartbeat, challenge, unbonding]);
     expect(await refusal(created({ times: { ...times, ...wrong } }))).toMatchObject({ error: 'TimesInvalid' });

@@ -158,14 +158,16 @@ test('a slot keeps in its word what every stage needs, and nothing of the stage 
     rewardedAt: uint40,
     reward: fc.bigInt(0n, 2n ** 128n - 1n),
     node: bytes32.filter((node) => node !== zeroRoot),
-    resultRoot: bytes32,
+    root: fc.nat(255),
   });
   await fc.assert(
     fc.asyncProperty(fc.array(slotCase, { minLength: 100, maxLength: 100 }), async (cases) => {
       const results = await probe.read('slots', [cases]);
-      const expected = cases.map(({ holder, commitment, revealedAt, rewardedAt, reward, node, resultRoot }) => {
-        const nothing = { status: missed, revealedAt: 0n, rewardedAt: 0n, rewardWei: 0n, node: zeroRoot, resultRoot: zeroRoot };
-        const shown = { ...nothing, status: revealed, revealedAt: BigInt(revealedAt), node, resultRoot };
+      const expected = cases.map(({ holder, commitment, revealedAt, rewardedAt, reward, node, root }) => {
+        // Result roots are kept beside the slots.
+        const none = { credited: false, node: zeroRoot, resultRoot: zeroRoot };
+        const nothing = { status: missed, revealedAt: 0n, rewardedAt: 0n, rewardWei: 0n, ...none };
+        const shown = { ...nothing, status: revealed, revealedAt: BigInt(revealedAt), node };
         const paid = { ...shown, status: rewarded, rewardedAt: BigInt(rewardedAt), rewardWei: reward };
         return {
           statuses: [empty, reassigned, closed, committed, missed, convicted],
@@ -173,9 +175,13 @@ test('a slot keeps in its word what every stage needs, and nothing of the stage 
           committedWord: (3n << 248n) | (BigInt(commitment) >> 8n),
           revealed: shown,
           rewarded: paid,
-          convicted: { ...paid, status: convicted },
+          credited: { ...paid, credited: true },
+          convicted: { ...paid, credited: true, status: convicted },
+          convictedUnpaid: { ...shown, status: convicted },
           missed: nothing,
           rewardOf: reward,
+          operator: getAddress(holder),
+          roots: Array.from({ length: 5 }, () => root),
         };
       });
       expect(results).toEqual(expected);

@@ -86,7 +86,9 @@ for (const [how, end] of [
       { event: 'TaskFinalized', paid: 2 },
     ]);
     expect(await chain.reader.job(driver.job)).toMatchObject({ reserveWei: RESERVE - 2n * SHARE, paidWei: 2n * SHARE });
-    expect(await refusal(settle(driver, right))).toMatchObject({ error: 'NoMajority', count: 0 });
+    // Once: whoever was paid still counts, but there is nobody left to pay.
+    expect((await settle(driver, right)).events).toMatchObject([{ event: 'TaskFinalized', paid: 0 }]);
+    expect(await chain.reader.job(driver.job)).toMatchObject({ reserveWei: RESERVE - 2n * SHARE, paidWei: 2n * SHARE });
     // The rest waits until nobody can be paid from it any more.
     const release = { call: 'releaseReserve', job: driver.job } as const;
     expect(await refusal(driver.owner.send(release))).toMatchObject({ error: 'StillInTime' });
@@ -95,6 +97,20 @@ for (const [how, end] of [
     await driver.coordinator.send(release);
     expect((await chain.reader.credit(driver.owner.account)) - credit).toBe(RESERVE - 2n * SHARE);
     expect(await refusal(driver.owner.send(release))).toEqual({ error: 'NothingReserved', job: driver.job });
+  });
+
+  test(`who reveals after the others of a ${how} job were paid is paid as well, and nobody twice`, async () => {
+    const driver = await newJob();
+    await commitAll(driver, [right, right, right]);
+    await end(driver);
+    for (const slot of [0, 2]) await driver.reveal(0, 0, slot, right);
+    expect((await settle(driver, right)).events.at(-1)).toMatchObject({ event: 'TaskFinalized', paid: 2 });
+    await driver.reveal(0, 0, 1, right);
+    expect((await settle(driver, right)).events).toMatchObject([
+      { event: 'RewardCredited', slot: 1, node: driver.seat(0, 1).node, amountWei: SHARE },
+      { event: 'TaskFinalized', paid: 1 },
+    ]);
+    expect(await chain.reader.job(driver.job)).toMatchObject({ reserveWei: RESERVE - 3n * SHARE, paidWei: 3n * SHARE });
   });
 
   test(`after its window a ${how} job pays nobody, and who committed and kept silent is reported`, async () => {

@@ -88,7 +88,7 @@ test('only the contracts that settle rounds guard, release and slash, whatever t
       const node = nodeOf('anybody’s');
       for (const [name, args] of [
         ['guard', [node, amountWei]],
-        ['release', [node, amountWei]],
+        ['release', [node, amountWei, amountWei]],
         ['slash', [node, offence, account, account]],
         ['slashFailedJob', [node, amountWei, account]],
       ] as const) {
@@ -150,6 +150,17 @@ test('a challenger that is the judge, or nobody, leaves its share to the insuran
   expect((await slash(mismatch, judge, judge))[1]).toEqual({ ...divided, insuranceWei: 800n, burnedWei: 200n });
   expect((await slash(mismatch, nobody, judge))[1]).toEqual({ ...divided, insuranceWei: 720n, burnedWei: 180n });
   expect(await chain.reader.credit(judge as never)).toBe(before);
+});
+
+test('a challenger that operates the node itself has no share, whatever it was slashed for', async () => {
+  const { node, slash } = await slashable('own accuser', 10_000n);
+  const own = accountOf(chain, 1);
+  const before = await chain.reader.credit(own as never);
+  const divided = { event: 'SlashDivided', node, challenger: `0x${'00'.repeat(20)}`, challengerWei: 0n };
+  expect((await slash(mismatch, own, accountOf(chain, 3)))[1]).toEqual({ ...divided, insuranceWei: 800n, burnedWei: 200n });
+  const { events } = await lone.call(doors.batched, 'slashFailedJob', [node, 1_000n, own]);
+  expect(events[1]).toEqual({ ...divided, insuranceWei: 800n, burnedWei: 200n });
+  expect(await chain.reader.credit(own as never)).toBe(before);
 });
 
 test('shares of nothing send nothing', async () => {
@@ -215,7 +226,7 @@ test('work for a job that failed costs its share of the budget, or all there is'
   expect(await fail(1n)).toEqual([]);
   const missing = nodeOf('never registered');
   expect(await lone.refused(doors.batched, 'slashFailedJob', [missing, 1n, challenger])).toEqual(['NodeNotRegistered', missing]);
-  expect(await lone.refused(doors.batched, 'release', [missing, 1n])).toEqual(['NodeNotRegistered', missing]);
+  expect(await lone.refused(doors.batched, 'release', [missing, 1n, 0n])).toEqual(['NodeNotRegistered', missing]);
 });
 
 test('more silent heartbeats than reputation can count are as many as it can', async () => {

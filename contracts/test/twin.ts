@@ -24,10 +24,8 @@ import { simulatedSpec } from '@muster/round';
 import { toHex } from 'viem';
 import { encodeCall } from '../../packages/adapters/src/evm/contracts/calls.ts';
 import { requestError } from '../../packages/adapters/src/evm/contracts/errors.ts';
-import { aiJobManagerAbi } from '../../packages/adapters/src/evm/generated/index.ts';
 import { type CallResult, SimulatedChain, simulatedHolder } from '../../packages/round/src/simulated-chain.ts';
-import { handleAt } from './handles.ts';
-import { assignmentTree, minStakeWei, nodeOf, register, rootOf, type TestChain, zeroRoot } from './harness.ts';
+import { assignmentTree, escrowOf, minStakeWei, nodeOf, register, rootOf, type TestChain, zeroRoot } from './harness.ts';
 
 export const shape = { rounds: 2, tasks: 2, redundancy: 3 } as const;
 export const people = { owner: 1, coordinator: 2, validator: 3, stranger: 8 } as const;
@@ -133,7 +131,7 @@ export class Twin {
       status: job?.status,
       nextRound: job?.nextRound,
       reserveWei: job?.reserveWei,
-      escrowWei: await handleAt(this.chain, info.contracts.jobManager, aiJobManagerAbi).read('escrowWei'),
+      escrowWei: job === null ? 0n : escrowOf(job),
       nodes: await Promise.all(
         nodes.map(async (node) => {
           const found = await reader.node(node);
@@ -252,7 +250,9 @@ export class Twin {
     const onChain = both.map(({ entry, evidence }) => ({ ...entry, evidence: evidence.onChain }));
     const simulated = both.map(({ entry, evidence }) => ({ ...entry, evidence: evidence.simulated }));
     const call: ChainCall = { call: 'finalize', job: this.job, round, checkpointCid: zeroRoot, accuracy, accepted: onChain };
-    return { by, call, simulate: this.only('coordinator', by, (at) => this.rules.finalize(at, round, CID, simulated, accuracy)) };
+    const simulate = this.only('coordinator', by, (at) => this.rules.finalize(at, round, CID, simulated, accuracy));
+    // Who leads a round is known only of a round that is there.
+    return { by, call, simulate: (at) => this.rules.roundRefusal(round) ?? simulate(at) };
   }
 
   settleTask(by: number, round: number, task: number, resultRoot: Root): TwinCall {

@@ -56,7 +56,7 @@ struct SlotCase {
     uint40 rewardedAt;
     uint128 reward;
     bytes32 node;
-    bytes32 resultRoot;
+    uint8 root;
 }
 
 struct SlotResult {
@@ -65,9 +65,13 @@ struct SlotResult {
     uint256 committedWord;
     Slot revealed;
     Slot rewarded;
+    Slot credited;
     Slot convicted;
+    Slot convictedUnpaid;
     Slot missed;
     uint128 rewardOf;
+    address operator;
+    uint8[5] roots;
 }
 
 /// The libraries of settlement on many cases in one call.
@@ -142,14 +146,25 @@ contract SettlementProbe {
         state.word = Slots.changed(state.word, SlotStatus.Missed);
         result.missed = state.show();
         result.statuses[4] = state.status();
-        state.word = Slots.revealed(given.revealedAt, given.holder, 3);
+        state.word = Slots.revealed(given.revealedAt, given.holder, given.root);
         state.node = given.node;
         result.revealed = state.show();
-        state.word = Slots.rewarded(state.word, given.rewardedAt, given.reward);
+        result.operator = Slots.operatorIn(state.word);
+        uint256 revealedWord = state.word;
+        result.roots[0] = Slots.rootIn(revealedWord);
+        state.word = Slots.convicted(revealedWord);
+        result.convictedUnpaid = state.show();
+        result.roots[1] = Slots.rootIn(state.word);
+        state.word = Slots.rewarded(revealedWord, given.rewardedAt, given.reward);
         result.rewarded = state.show();
+        result.roots[2] = Slots.rootIn(state.word);
+        state.word = Slots.credited(state.word);
+        result.credited = state.show();
         result.rewardOf = state.rewardOf();
+        result.roots[3] = Slots.rootIn(state.word);
         state.word = Slots.convicted(state.word);
         result.convicted = state.show();
+        result.roots[4] = Slots.rootIn(state.word);
         result.statuses[5] = state.status();
     }
 }

@@ -125,6 +125,11 @@ async function rounds(world: World, ledger: Ledger, transfer: number): Promise<v
   for (const place of everywhere(1)) await commit(world, place, results[0]);
   for (const place of everywhere(1)) await reveal(world, place, results[0]);
   ledger.note('finalize, a task of 3 slots, nodes paid before', await finalize(world, job, 1, 0, accepted(0)), 120_000);
+  const places = [0, 1, 2].map((slot) => ({ jobId: job.id, round: 1n, task: 0, slot }));
+  await economy.chain.reverting(async () =>
+    ledger.note('creditNodes, 1 slot', await economy.call(people.outsider, 'proofOfCompute', 'creditNodes', [places.slice(0, 1)])),
+  );
+  ledger.note('creditNodes, 3 slots', await economy.call(people.outsider, 'proofOfCompute', 'creditNodes', [places]));
 
   await openRound(world, job, 2);
   const newNode = world.node(9);

@@ -229,7 +229,7 @@ export class SimulatedChain {
 
   commit(at: number, round: number, task: number, slot: number, node: NodeId, commitment: Root): CallResult {
     if (commitment === noRoot) return 'CommitmentMissing';
-    const refused = this.#notOpen(round);
+    const refused = this.roundRefusal(round);
     if (refused !== null) return refused;
     const state = this.task(round, task);
     const entry = state?.slots[slot];
@@ -245,7 +245,7 @@ export class SimulatedChain {
 
   /** Refused before the deadline, which the contract counts in seconds. */
   closeCommits(at: number, round: number, task: number): CallResult {
-    const refused = this.#notOpen(round);
+    const refused = this.roundRefusal(round);
     if (refused !== null) return refused;
     const state = this.task(round, task);
     if (state === null) return 'SlotOutOfRange';
@@ -257,7 +257,7 @@ export class SimulatedChain {
   }
 
   reveal(at: number, round: number, task: number, slot: number, node: NodeId, salt: Root, resultRoot: Root): CallResult {
-    const refused = this.#notOpen(round);
+    const refused = this.roundRefusal(round);
     if (refused !== null) return refused;
     const state = this.task(round, task);
     const entry = state?.slots[slot];
@@ -316,12 +316,12 @@ export class SimulatedChain {
   // Settling
 
   finalize(at: number, round: number, checkpoint: CidText, accepted: readonly SimulatedAcceptance[], accuracy = 0): CallResult {
-    if (this.status !== 'running') return 'JobNotRunning';
-    if (round !== this.nextRound) return 'RoundOutOfOrder';
-    if (accuracy > 10_000) return 'AccuracyInvalid';
+    const refused = this.roundRefusal(round);
+    if (refused !== null) return refused;
     const state = this.#rounds.get(round);
     const tasks = state?.tasks ?? null;
     if (state === undefined || tasks === null) return 'RoundNotAssigned';
+    if (accuracy > 10_000) return 'AccuracyInvalid';
     const payments: { task: number; state: ChainTask; verdictRoot: Root | null; rewarded: readonly number[]; rewardWei: bigint }[] = [];
     let firstAllowed = 0;
     let scoreLeft = this.#policy.reward.scoreTotal;
@@ -336,10 +336,12 @@ export class SimulatedChain {
       if (typeof verdict === 'string') return verdict;
       const rewarded = this.#majority(found.slots, verdict.root, resultRoot);
       if (typeof rewarded === 'string') return rewarded;
+      if (rewarded.length > 0 && this.#ended()) return 'JobEnded';
       const base = slotReward(this.#paidJob, score);
       const rewardWei = base + accuracyBonus(this.#paidJob, base, score, accuracy, this.bestAccuracy);
       payments.push({ task, state: found, verdictRoot: verdict.root, rewarded, rewardWei });
     }
+    if (this.status !== 'running') return 'JobNotRunning';
     for (const payment of payments) {
       payment.state.verdictRoot = payment.verdictRoot;
       this.#pay(round, payment.task, payment.state.slots, payment.rewarded, payment.rewardWei);
@@ -353,7 +355,7 @@ export class SimulatedChain {
   }
 
   settleTask(at: number, round: number, task: number, resultRoot: Root): CallResult {
-    const refused = this.#notOpen(round);
+    const refused = this.roundRefusal(round);
     if (refused !== null) return refused;
     if (this.status !== 'cancelled' && this.status !== 'failed') return 'JobStillOpen';
     const state = this.task(round, task);
@@ -416,6 +418,13 @@ export class SimulatedChain {
     return this.#happened(at, { type: 'jobResumed' });
   }
 
+  /** Why nothing more is done in a round, whoever wants to do it. */
+  roundRefusal(round: number): CallResult {
+    const state = this.#rounds.get(round);
+    if (state?.tasks == null) return 'RoundNotAssigned';
+    return state.over ? 'RoundIsOver' : null;
+  }
+
   /** A task of an assigned round. */
   task(round: number, task: number): ChainTask | null {
     return this.#rounds.get(round)?.tasks?.[task] ?? null;
@@ -423,10 +432,8 @@ export class SimulatedChain {
 
   // Inside
 
-  #notOpen(round: number): CallResult {
-    const state = this.#rounds.get(round);
-    if (state?.tasks == null) return 'RoundNotAssigned';
-    return state.over ? 'RoundIsOver' : null;
+  #ended(): boolean {
+    return this.status !== 'running' && this.status !== 'paused';
   }
 
   #unassigned(round: number): CallResult {
@@ -449,18 +456,22 @@ export class SimulatedChain {
     return state.verdictRoot !== null && state.verdictRoot !== root ? 'VerdictConflict' : { root, offence };
   }
 
-  /** Slots to pay for `resultRoot`: the first of every node that revealed it, if a verdict names it or most slots revealed it. */
+  /**
+   * Slots to pay for `resultRoot`: the first of every node that revealed it, if a verdict names it or most slots revealed it. Those who
+   * were paid for it before count, and are not paid again.
+   */
   #majority(slots: readonly ChainSlot[], verdictRoot: Root | null, resultRoot: Root): readonly number[] | string {
     if (resultRoot === noRoot) return 'ResultRootMissing';
     if (verdictRoot !== null && verdictRoot !== resultRoot) return 'VerdictForOtherRoot';
     const nodes = new Set<NodeId | null>();
     const found: number[] = [];
     for (const [slot, entry] of slots.entries()) {
-      if (entry.status !== 'revealed' || entry.revealedRoot !== resultRoot || nodes.has(entry.node)) continue;
+      if (entry.status !== 'revealed' && entry.status !== 'rewarded') continue;
+      if (entry.revealedRoot !== resultRoot || nodes.has(entry.node)) continue;
       nodes.add(entry.node);
-      found.push(slot);
+      if (entry.status === 'revealed') found.push(slot);
     }
-    return verdictRoot === null && 2 * found.length <= this.#spec.redundancy ? 'NoMajority' : found;
+    return verdictRoot === null && 2 * nodes.size <= this.#spec.redundancy ? 'NoMajority' : found;
   }
 
   #pay(round: number, task: number, slots: readonly ChainSlot[], rewarded: readonly number[], rewardWei: bigint): void {
@@ -493,7 +504,7 @@ export class SimulatedChain {
   }
 
   #end(at: number, status: 'completed' | 'cancelled' | 'failed', event: JobEvent): CallResult {
-    if (this.status !== 'running' && this.status !== 'paused') return 'JobEnded';
+    if (this.#ended()) return 'JobEnded';
     this.status = status;
     this.#endedAt = secondsOf(at);
     const most = this.#rounds.get(this.nextRound)?.tasks == null ? 0n : roundBudget(this.#paidJob);
