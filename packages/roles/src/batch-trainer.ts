@@ -61,6 +61,8 @@ export class BatchTrainer {
   readonly #opened = new Set<string>();
   readonly #told = new Set<string>();
   readonly #claimed = new Set<string>();
+  /** Jobs under way of which enough rounds had gathered, until all of them are claimed. */
+  readonly #claiming = new Set<JobId>();
   readonly #claimAfter = new Map<string, number>();
   #list: { readonly contentCid: Root; readonly list: CommitmentList | null } | null = null;
 
@@ -173,7 +175,9 @@ export class BatchTrainer {
     const due = [...rounds.values()].filter(
       ({ batch }) => batch.finalized !== null && !this.#claimed.has(claimLabel(submitted.job, batch.finalized.round)),
     );
-    if (due.length === 0 || (ended === null && due.length < roundsPerClaim)) return false;
+    if (due.length >= roundsPerClaim) this.#claiming.add(submitted.job);
+    if (due.length === 0) this.#claiming.delete(submitted.job);
+    if (due.length === 0 || (ended === null && !this.#claiming.has(submitted.job))) return false;
     const now = this.#options.scheduler.now();
     for (const round of due) {
       const label = claimLabel(submitted.job, round.batch.finalized?.round ?? 0);
@@ -192,7 +196,12 @@ export class BatchTrainer {
     const { chain, key, read, operatorOf, report } = this.#options;
     const { batch } = round;
     const number = batch.finalized?.round ?? 0;
-    const settlement = await settlementOf(job, round, await storedAssignment(round, read), operatorOf, read);
+    const assignment = await storedAssignment(round, read);
+    if (!assignment.tasks.some(({ nodes }) => nodes.includes(key.node))) {
+      this.#claimed.add(label);
+      return false;
+    }
+    const settlement = await settlementOf(job, round, assignment, operatorOf, read);
     requireSettlement(settlement, round);
     const slots = settlement.seats.flatMap(({ node }, index) => {
       if (node !== key.node || batch.claims.has(index) || batch.voided.has(index)) return [];

@@ -19,9 +19,9 @@ const roundsOf = ({ rounds }: JobRecord): RoundRecord[] => [...rounds.values()];
 const paidIn = ({ batch }: RoundRecord): number => batch.finalized?.paid ?? 0;
 
 /** Runs a batched job to its end, until everybody has claimed, and checks what must hold for every such job. */
-async function runBatched(world: World, changes: Partial<JobSpec> = {}): Promise<Ended> {
+async function runBatched(world: World, changes: Partial<JobSpec>, roundTimeout: number = batchedPolicy.roundTimeout): Promise<Ended> {
   const order = await tinyOrder(changes);
-  const job = await world.submit(order, 10n ** 15n, batchedPolicy);
+  const job = await world.submit(order, 10n ** 15n, { ...batchedPolicy, roundTimeout });
   await world.finish(job);
   for (let turns = 0; turns < 4; turns++) await world.turn();
   const record = await world.record(job);
@@ -135,7 +135,7 @@ describe('a batched job', () => {
 
 test('a batched job that pays for accuracy pays what the model gained, and the audit agrees to the wei', async () => {
   await inWorld({ trainers: 3 }, async (world) => {
-    const terms = { ...plainPolicy(2).reward, model: 'perAccuracyGain', bonusBasisPoints: 3000, targetGainBasisPoints: 1000 } as const;
+    const terms = { ...plainPolicy(2).reward, model: 'perAccuracyGain', bonusBasisPoints: 3000, targetGainBasisPoints: 3000 } as const;
     const job = await world.submit(await tinyOrder(small), 10n ** 15n, { ...batchedPolicy, reward: terms });
     const record = await world.finish(job);
     const paidJob = { ...record.submitted, reward: terms };
@@ -154,6 +154,17 @@ test('a batched job that pays for accuracy pays what the model gained, and the a
 });
 
 describe('a trainer of a batched job', () => {
+  test('claims eight rounds as soon as they have gathered, and the rest when the job has ended', async () => {
+    await inWorld({ trainers: 3 }, async (world) => {
+      const { record } = await runBatched(world, { rounds: 9, tasks: 1, localSteps: 1, digestInterval: 1, commitTimeoutMs: 8000 }, 60);
+      const [eighth, ninth] = roundsOf(record).slice(7);
+      for (const { batch } of roundsOf(record)) expect(batch.claims.size).toBe(3);
+      const endedAt = record.ended?.block ?? 0;
+      expect(Math.max(...[...(eighth?.batch.claims.values() ?? [])].map(({ block }) => block))).toBeLessThan(endedAt);
+      expect(Math.min(...[...(ninth?.batch.claims.values() ?? [])].map(({ block }) => block))).toBeGreaterThan(endedAt);
+    });
+  });
+
   test('commits on chain when the coordinator does not take its commitments, and is paid like everybody', async () => {
     await inWorld({ trainers: 4 }, async (world) => {
       const victim = world.trainers[0] as Participant;
