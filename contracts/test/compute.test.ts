@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { createPublicClient } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ask } from '../../packages/adapters/src/evm/contracts/connection.ts';
-import { proofOfComputeAbi } from '../../packages/adapters/src/evm/generated/index.ts';
+import { aiJobManagerAbi, proofOfComputeAbi } from '../../packages/adapters/src/evm/generated/index.ts';
 import {
   assignmentTree,
   ether,
@@ -135,7 +135,13 @@ test('the doors of the job manager are closed to everybody else', async () => {
   const driver = await newJob();
   const to = chain.info.contracts.proofOfCompute;
   const caller = (await chain.actor(0)).account;
-  const openRound = { to, abi: proofOfComputeAbi, functionName: 'openRound', args: [driver.job, 0n, right, 1, 1, 0n, 0n] } as const;
+  const job = await createPublicClient({ transport: chain.transport }).readContract({
+    address: chain.info.contracts.jobManager,
+    abi: aiJobManagerAbi,
+    functionName: 'job',
+    args: [driver.job],
+  });
+  const openRound = { to, abi: proofOfComputeAbi, functionName: 'openRound', args: [driver.job, 0n, right, 0n, job] } as const;
   expect(await refusal(execute(chain, 0, openRound))).toMatchObject({ error: 'NotJobManager' });
   const reassign = { to, abi: proofOfComputeAbi, functionName: 'reassignSlot', args: [driver.job, 0n, 0, 0, caller] } as const;
   expect(await refusal(execute(chain, 0, reassign))).toMatchObject({ error: 'NotJobManager' });

@@ -39,6 +39,17 @@ test('money is conserved, only accepted work is paid and nothing is stuck, whate
     histories: HISTORIES,
     steps: STEPS,
   });
-  const often = ['progress', 'aftermath', 'submitJob', 'withdraw', 'leave', 'startUnbonding', 'time passes', 'deposit', 'topUp'];
+  const often = [
+    'progress',
+    'aftermath',
+    'submitJob',
+    'creditNodes',
+    'withdraw',
+    'leave',
+    'startUnbonding',
+    'time passes',
+    'deposit',
+    'topUp',
+  ];
   for (const action of often) expect([action, accepted.get(action) ?? 0]).not.toEqual([action, 0]);
 });

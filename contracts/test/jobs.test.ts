@@ -67,7 +67,7 @@ test('a job id follows from chain, contract, owner, count and specification, and
       policy: plainPolicy(1),
       nextRound: 0,
     });
-    expect(await manager.read('job', [job])).toMatchObject({ submittedAt: await timeOf(chain), endedAt: 0n, sponsored: 0n });
+    expect(await manager.read('job', [job])).toMatchObject({ submittedAt: await timeOf(chain), endedAt: 0, sponsored: 0n });
   }
 });
 

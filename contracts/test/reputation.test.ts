@@ -12,7 +12,7 @@ import {
   withBandwidth,
 } from '../../packages/round/src/reputation.ts';
 import { accountOf, deploy, type Handle } from './handles.ts';
-import { nodeOf, startTestChain, type TestChain } from './harness.ts';
+import { nodeOf, refusal, startTestChain, type TestChain } from './harness.ts';
 
 const [accepted, rejected, missed, heartbeat, violation, slashed, lineage] = taskOutcomes.keys();
 const writer = 1;
@@ -53,7 +53,8 @@ test('only the writers fixed at deployment record outcomes, and only the bandwid
 
 test('a registry has at most six writers', async () => {
   const writers = Array.from({ length: 7 }, (_, actor) => accountOf(chain, actor));
-  await expect(deploy(chain, 0, 'ReputationRegistry', [writers, writers[0]])).rejects.toThrow(/refused/);
+  const crowded = refusal(deploy(chain, 0, 'ReputationRegistry', [writers, writers[0]]));
+  expect(await crowded).toEqual({ error: 'TooManyWriters', writers: 7n, maximum: 6n });
   const full = await deploy(chain, 0, 'ReputationRegistry', [writers.slice(0, 6), writers[0]]);
   for (const [actor, account] of writers.entries()) {
     expect(await full.read('isWriter', [account])).toBe(actor < 6);

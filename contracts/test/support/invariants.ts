@@ -133,6 +133,29 @@ const rewardsHaveReceipts: Invariant<World> = {
   },
 };
 
+/** A paid slot is credited once at most, not after its conviction, and a node is as often accepted as its slots were credited. */
+const creditsFollowRewards: Invariant<World> = {
+  name: 'no slot is credited that was not paid, and none twice',
+  async check(world) {
+    const counted = new Map<Hex, number>(world.nodes.map((node) => [node, 0]));
+    const state = new Map<string, string>();
+    for (const happening of world.economy.events) {
+      const place = places(happening);
+      if (happening.event === 'RewardCredited') state.set(place, 'paid');
+      else if (happening.event === 'Convicted') state.set(place, 'convicted');
+      else if (happening.event === 'NodeCredited') {
+        expect(state.get(place)).toBe('paid');
+        state.set(place, 'credited');
+        const node = happening.args['node'] as Hex;
+        counted.set(node, (counted.get(node) ?? 0) + 1);
+      }
+    }
+    const questions = world.nodes.map((node): Question => ['reputationRegistry', 'countersOf', [node]]);
+    const counters = (await world.economy.read(questions)) as { readonly accepted: number }[];
+    expect(counters.map(({ accepted }) => accepted)).toEqual([...counted.values()]);
+  },
+};
+
 /** Insurance and emission: ledgers that follow from the events. */
 const fundsFollowEvents: Invariant<World> = {
   name: 'the insurance fund and the emission pool hold what came in less what went out',
@@ -206,6 +229,7 @@ export const economyInvariants: readonly Invariant<World>[] = [
   everyContractHoldsItsOwn,
   stakesFollowEvents,
   rewardsHaveReceipts,
+  creditsFollowRewards,
   fundsFollowEvents,
   slotsOnlyMoveOn(),
 ];

@@ -223,6 +223,16 @@ export const workActions: readonly Action<World>[] = [
   atPlace('closeCommits', 8, (world, { job, round, task }, dice) =>
     world.economy.call(anybody(world, dice), 'proofOfCompute', 'closeCommits', [job.id, BigInt(round), task]),
   ),
+  calling('creditNodes', 25, (world, dice) => {
+    const paid = world.economy.events.filter(({ event }) => event === 'RewardCredited');
+    if (paid.length === 0) return Promise.resolve(null);
+    const places = Array.from({ length: 1 + dice.below(3) }, () => {
+      const { job, round, task, slot } = dice.pick(paid).args;
+      // Now and then the slot beside it, which may not be paid.
+      return { jobId: job, round, task, slot: dice.chance(1, 9) ? Number(slot) + 1 : slot };
+    });
+    return Promise.resolve([anybody(world, dice), 'proofOfCompute', 'creditNodes', [places]] as const);
+  }),
   atPlace('settleTask', 15, (world, { job, round, task }, dice) =>
     world.economy.call(anybody(world, dice), 'proofOfCompute', 'settleTask', [job.id, BigInt(round), task, dice.pick(results)]),
   ),
