@@ -227,13 +227,13 @@ test('a node’s home remembers the network it joined', async () => {
 });
 
 const root = (digit: string): Root => `0x${digit.repeat(64)}` as Root;
-const slot = (resultRoot: Root | null, convicted = false): SlotRecord =>
-  ({ revealed: resultRoot === null ? null : { resultRoot }, convicted: convicted ? {} : null }) as unknown as SlotRecord;
-const task = (slots: readonly SlotRecord[], finalized = false) => ({
-  slots: new Map(slots.entries()),
-  closed: true,
-  finalized: finalized ? {} : null,
-});
+const slot = (resultRoot: Root | null, end: 'open' | 'convicted' | 'paid' = 'open'): SlotRecord =>
+  ({
+    revealed: resultRoot === null ? null : { resultRoot },
+    convicted: end === 'convicted' ? {} : null,
+    rewarded: end === 'paid' ? {} : null,
+  }) as unknown as SlotRecord;
+const task = (slots: readonly SlotRecord[]) => ({ slots: new Map(slots.entries()), closed: true, finalized: null });
 
 test('what can be settled are results that more than half of a task’s slots revealed, of unfinished rounds of ended jobs', () => {
   const [a, b] = [root('a'), root('b')];
@@ -241,8 +241,10 @@ test('what can be settled are results that more than half of a task’s slots re
     [3, task([slot(a), slot(a), slot(b)])],
     [0, task([slot(b), slot(null), slot(b)])],
     [1, task([slot(a), slot(b), slot(null)])],
-    [2, task([slot(a), slot(a, true), slot(null)])],
-    [4, task([slot(a), slot(a), slot(a)], true)],
+    [2, task([slot(a), slot(a, 'convicted'), slot(null)])],
+    [4, task([slot(a, 'paid'), slot(a, 'paid'), slot(a, 'paid')])],
+    // One revealed after the others were paid.
+    [5, task([slot(a, 'paid'), slot(a, 'paid'), slot(a)])],
   ]);
   const record = (ended: object | null): JobRecord =>
     ({
@@ -257,5 +259,6 @@ test('what can be settled are results that more than half of a task’s slots re
   expect(majoritiesOf(record({}))).toEqual([
     { round: 1, task: 0, resultRoot: b },
     { round: 1, task: 3, resultRoot: a },
+    { round: 1, task: 5, resultRoot: a },
   ]);
 });

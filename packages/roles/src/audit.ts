@@ -386,7 +386,9 @@ class Audit {
   #rewardOf(job: JobRecord, round: RoundRecord, task: number, material: JobMaterial): bigint {
     const { rounds, tasks, redundancy } = job.submitted;
     // Settling an ended job pays even shares, whatever the terms were.
-    const budgetWei = budgetAt(job, round.assigned?.block ?? 0);
+    // A round settled in batches pays by the budget as it is then, any other by the one as of its assignment.
+    const terms = job.policy.settlement === 'batched' ? round.finalized : round.assigned;
+    const budgetWei = budgetAt(job, terms?.block ?? 0);
     if (round.finalized === null) return evenShare({ budgetWei, rounds, tasks, redundancy });
     const paidJob = { budgetWei, rounds, tasks, redundancy, reward: job.policy.reward };
     const accuracy = round.finalized.accuracy ?? 0;

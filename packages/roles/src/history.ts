@@ -236,7 +236,10 @@ export class ChainHistory {
         this.#task(event.job, event.round, event.task, (task) => (task.closed = true));
         return;
       case 'TaskFinalized':
-        this.#task(event.job, event.round, event.task, (task) => (task.finalized = event));
+        this.#task(event.job, event.round, event.task, (task) => {
+          // An ended job's task may be settled again, for whoever revealed late.
+          task.finalized = { ...event, paid: event.paid + (task.finalized?.paid ?? 0) };
+        });
         return;
       case 'SlotReassigned':
         this.#slot(event, (slot) => (slot.reassigned = event));
@@ -249,6 +252,7 @@ export class ChainHistory {
         return;
       case 'Convicted':
         this.#slot(event, (slot) => (slot.convicted = event));
+        this.uncredited.get(event.node)?.delete(labelOf(event));
         return;
       case 'RewardCredited':
         this.#slot(event, (slot) => (slot.rewarded = event));

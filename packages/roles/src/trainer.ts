@@ -225,8 +225,9 @@ export class Trainer {
     for (const place of this.#slotsOf(open)) {
       if ((await this.#close(open, place)) || (await this.#reveal(open, place))) return true;
       const task = open.round.tasks.get(place.task);
-      const resultRoot = task?.slots.get(place.slot)?.revealed?.resultRoot;
-      if (task === undefined || resultRoot === undefined || task.finalized !== null) continue;
+      const own = task?.slots.get(place.slot);
+      const resultRoot = own?.revealed?.resultRoot;
+      if (task === undefined || resultRoot === undefined || own?.rewarded !== null || own.convicted !== null) continue;
       const agreeing = [...task.slots.values()].filter((slot) => slot.revealed?.resultRoot === resultRoot && slot.convicted === null);
       if (2 * agreeing.length <= job.submitted.redundancy) continue;
       const { job: id, round, task: number } = place;

@@ -43,13 +43,16 @@ export function majoritiesOf({ rounds, submitted, ended }: JobRecord): Majority[
   for (const [round, { tasks, finalized }] of rounds) {
     if (finalized !== null) continue;
     for (const [task, record] of [...tasks].sort(([a], [b]) => a - b)) {
-      if (record.finalized !== null) continue;
+      const slots = [...record.slots.values()];
       const counts = new Map<Root, number>();
-      for (const { revealed, convicted } of record.slots.values()) {
+      for (const { revealed, convicted } of slots) {
         if (revealed !== null && convicted === null) counts.set(revealed.resultRoot, (counts.get(revealed.resultRoot) ?? 0) + 1);
       }
       const resultRoot = [...counts].find(([, count]) => 2 * count > submitted.redundancy)?.[0];
-      if (resultRoot !== undefined) found.push({ round, task, resultRoot });
+      const unpaid = slots.some(({ revealed, rewarded, convicted }) => {
+        return revealed?.resultRoot === resultRoot && rewarded === null && convicted === null;
+      });
+      if (resultRoot !== undefined && unpaid) found.push({ round, task, resultRoot });
     }
   }
   return found;
