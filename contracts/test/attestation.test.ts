@@ -264,7 +264,7 @@ test('the registry gives a node its TEE bit for a quote that its verifier accept
   const quote = await signQuote(attester, { chainId: chain.info.chainId, contract: teeVerifier }, findings);
   const judgedBy = (verifier: Address): Promise<void> =>
     execute(chain, 0, { ...registryAt(), functionName: 'setTeeVerifier', args: [verifier] });
-  await judgedBy(zeroAddress);
+  await judgedBy(zeroAddress as Address);
   expect(await refusal(verifyTee(4, quote))).toMatchObject({ error: 'TeeVerifierMissing' });
   await judgedBy(teeVerifier);
   await verifyTee(4, quote);
