@@ -6,7 +6,7 @@ import { accuracyBasisPoints, batchReward, commitmentList, evenShare, penaltyOf 
 import { describe, expect, test } from 'vitest';
 import { booksOf } from '../../../apps/cli/src/money.ts';
 import { commitmentListKind } from '../src/batches.ts';
-import { batchMoney, ChainHistory, type JobRecord, objectCid, readCheckpoint, reader, type RoundRecord } from '../src/index.ts';
+import { batchMoney, type JobRecord, objectCid, readCheckpoint, reader, type RoundRecord } from '../src/index.ts';
 import { tinyOrder } from './support/order.ts';
 import { batchedPolicy, type CoordinatorPorts, inWorld, type Participant, type Shown, stakeWei, type World } from './support/world.ts';
 
@@ -39,9 +39,7 @@ async function runBatched(world: World, changes: Partial<JobSpec>, roundTimeout:
   }
   expect(earned + (record.ended?.refundWei ?? 0n)).toBe(budgetWei);
   expect(await world.reader.credit(world.info.contracts.batchedProofOfCompute)).toBe(unclaimed);
-  const history = new ChainHistory(world.reader);
-  await history.sync();
-  expect(await booksOf(world.reader, history)).toMatchObject({ addsUp: true });
+  expect(await booksOf(world.reader, await world.history())).toMatchObject({ addsUp: true });
   expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null, tasks: rounds * tasks, aggregations: rounds });
   return { record, shown };
 }
@@ -130,6 +128,23 @@ describe('a batched job', () => {
       expect(batch.finalized?.paid).toBeLessThan(6);
       expect((batch.finalized?.time ?? 0) - (batch.committed?.closesAt ?? 0)).toBeGreaterThanOrEqual(batchedPolicy.roundTimeout / 8);
     });
+  });
+});
+
+test('a batched job that is stopped in the middle of a round pays what was settled, keeps a reserve and can be audited', async () => {
+  await inWorld({ trainers: 3 }, async (world) => {
+    const job = await world.submit(await tinyOrder(small), 10n ** 15n, batchedPolicy);
+    await world.until(() => world.reported('batch.listed').some(({ fields }) => fields['round'] === 1));
+    await world.organizer.send({ call: 'cancelJob', job });
+    for (let turns = 0; turns < 6; turns++) await world.turn();
+    const record = await world.record(job);
+    expect(record.status).toBe('cancelled');
+    expect((await world.reader.job(job))?.reserveWei).toBeGreaterThan(0n);
+    const [first, second] = roundsOf(record);
+    expect(first?.batch.claims.size).toBe(6);
+    expect(second?.batch.finalized).toBeNull();
+    expect(await booksOf(world.reader, await world.history())).toMatchObject({ addsUp: true });
+    expect(await world.audit(job)).toMatchObject({ ok: true, firstFault: null, tasks: 2 });
   });
 });
 
