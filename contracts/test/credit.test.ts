@@ -104,6 +104,24 @@ test('a round pays by the budget it was assigned with; a sponsor’s money count
   expect(await chain.reader.job(driver.job)).toMatchObject({ budgetWei: 12_000n, paidWei: 6_000n });
 });
 
+test('a job that is sponsored and cancelled in the middle of a round pays its open round as it was assigned, and returns the rest', async () => {
+  const pool = await chain.actor(0);
+  await pool.send({ call: 'depositEmission', amountWei: ether });
+  await chain.mine(20);
+  const driver = await newJob();
+  await revealed(driver);
+  await pool.send({ call: 'sponsorJob', job: driver.job, amountWei: 6_000n });
+  await driver.owner.send({ call: 'cancelJob', job: driver.job });
+  // A round of two, of twice the money.
+  expect(await chain.reader.job(driver.job)).toMatchObject({ budgetWei: 12_000n, reserveWei: 6_000n });
+  const { operator } = driver.seat(0, 0);
+  const { events } = await operator.send({ call: 'settleTask', job: driver.job, round: 0, task: 0, resultRoot: right });
+  expect(events.flatMap((event) => (event.event === 'RewardCredited' ? [event.amountWei] : []))).toEqual([1_000n, 1_000n]);
+  await chain.elapse(plainPolicy(1).roundTimeout + 1);
+  await operator.send({ call: 'releaseReserve', job: driver.job });
+  expect(await chain.reader.job(driver.job)).toMatchObject({ paidWei: 2_000n, reserveWei: 0n });
+});
+
 test('every way of counting work is kept from the assignment on: batches, scores and the best accuracy so far', async () => {
   const reward = { ...plainPolicy(1).reward, model: 'perBatch', gpuSecondsPerTask: 60, batchSize: 64, scoreTotal: 2 } as const;
   const terms = { rounds: 1, tasks: 1, redundancy: 1, budgetWei: 10_000n, policy: { reward } };
