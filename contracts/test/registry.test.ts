@@ -344,6 +344,23 @@ test('what is not settled counts for one to two challenge windows', async () => 
   }
 });
 
+test('new work never shortens the time for which older work holds the stake', async () => {
+  await chain.reverting(async () => {
+    const node = nodeOf('long held');
+    await settle(node, 5_000n);
+    const { challenge } = loneSettings.times;
+    await lone.call(doors.settlement, 'guard', [node, 1n]);
+    const until = BigInt((await timeOf(chain)) + challenge);
+    await lone.call(1, 'startUnbonding', [node]);
+    await lone.call(0, 'setTimes', [{ heartbeat: 100, challenge: 10, unbonding: 10 }]);
+    await lone.call(doors.settlement, 'guard', [node, 1n]);
+    expect(await lone.read('withdrawableAt', [node])).toBe(until);
+    expect(await lone.refused(1, 'withdrawStake', [node])).toEqual(['StakeLocked', node, until]);
+    await nextTime(chain, Number(until));
+    await lone.call(1, 'withdrawStake', [node]);
+  });
+});
+
 /** No time may be longer: ten years. */
 const longest = 3_650 * 24 * 3_600;
 
