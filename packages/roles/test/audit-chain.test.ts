@@ -90,13 +90,17 @@ const leftToTheChain = new Set(
   CommitsClosed.job CommitsClosed.round CommitsClosed.task CommitsClosed.commits CommitsClosed-
   JobPaused.job JobPaused- JobResumed.job JobResumed- RewardCredited.operator
   CheckpointAdded.modelId CheckpointAdded.job CheckpointAdded.round CheckpointAdded-
-  Convicted.job Convicted.round Convicted- NodeSlashed.amountWei NodeSlashed.deactivated NodeSlashed.reason
+  Convicted.job Convicted.round Convicted- NodeSlashed.active NodeSlashed.offence
+  SlashDivided.challenger InsuranceDeposited.from InsuranceDeposited.amountWei InsuranceDeposited-
+  JobTermsSet.job JobTermsSet.policy.kind JobTermsSet.policy.settlement JobTermsSet.policy.minParticipants
+  JobTermsSet.policy.roundTimeout JobTermsSet-
+  NodeCredited.job NodeCredited.round NodeCredited.task NodeCredited.slot NodeCredited.node NodeCredited-
   ModelPublished.modelId ModelPublished- JobCompleted.job JobCompleted- Withdrawn.operator Withdrawn.amountWei Withdrawn-`.split(/\s+/),
 );
 
 test('the record as it is holds, and has events of every kind that a job can leave but its cancellation', async () => {
   expect(await holds(record.serving(record.events))).toBe(true);
-  expect(new Set(record.events.map(({ event }) => event)).size).toBe(22);
+  expect(new Set(record.events.map(({ event }) => event)).size).toBe(23);
 });
 
 test('an event that is left out or changed in any one field that the job or the store speaks of makes the audit fail', async () => {
