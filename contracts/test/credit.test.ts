@@ -2,7 +2,7 @@
 import type { SlotId } from '@muster/ports';
 import { plainPolicy } from '@muster/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { slotReward } from '../../packages/round/src/reward.ts';
+import { accuracyBonus, slotReward } from '../../packages/round/src/reward.ts';
 import { deployed } from './lone.ts';
 import { ether, JobDriver, minStakeWei, refusal, rootOf, startTestChain, type TestChain } from './harness.ts';
 
@@ -122,14 +122,33 @@ test('a job that is sponsored and cancelled in the middle of a round pays its op
   expect(await chain.reader.job(driver.job)).toMatchObject({ paidWei: 2_000n, reserveWei: 0n });
 });
 
-test('every way of counting work is kept from the assignment on: batches, scores and the best accuracy so far', async () => {
-  const reward = { ...plainPolicy(1).reward, model: 'perBatch', gpuSecondsPerTask: 60, batchSize: 64, scoreTotal: 2 } as const;
+test.each([
+  ['small batches', 'perBatch', 60, 64, 0],
+  ['batches beyond what counts', 'perBatch', 6_000, 4096, 0],
+  ['less of a gain than its target without a bonus', 'perAccuracyGain', 0, 0, 99],
+  ['a gain with the part of the bonus that it has earned', 'perAccuracyGain', 0, 0, 150],
+] as const)('a round pays %s as the terms say that it was assigned with', async (name, model, gpuSecondsPerTask, batchSize, accuracy) => {
+  const gain = { bonusBasisPoints: 9_000, targetGainBasisPoints: 100 };
+  const reward = { ...plainPolicy(1).reward, model, gpuSecondsPerTask, batchSize, scoreTotal: 2, ...gain };
   const terms = { rounds: 1, tasks: 1, redundancy: 1, budgetWei: 10_000n, policy: { reward } };
-  const driver = await JobDriver.submit(chain, terms, 'kept batches');
+  const driver = await JobDriver.submit(chain, terms, name);
   await revealed(driver, 0, [right]);
-  const { events } = await driver.finalize(0, [[0, right, '0x', 2]]);
+  const { events } = await driver.finalize(0, [[0, right, '0x', 1]], accuracy);
   const rewards = events.flatMap((event) => (event.event === 'RewardCredited' ? [event.amountWei] : []));
-  expect(rewards).toEqual([slotReward({ ...terms, reward }, 2)]);
+  const base = slotReward({ ...terms, reward }, 1);
+  expect(rewards).toEqual([base + accuracyBonus({ ...terms, reward }, base, 1, accuracy, 0)]);
+  expect(base).toBeGreaterThan(0n);
+});
+
+test('a slot is open while a commitment would be taken: assigned or given to another node, in a round that is not over', async () => {
+  const driver = await newJob();
+  const slotOpen = (slot: number) => deployed(chain, 'proofOfCompute').read('slotOpen', [driver.job, 0n, 0, slot]);
+  await driver.open(0);
+  await driver.coordinator.send({ call: 'reassign', job: driver.job, round: 0, task: 0, slot: 1, node: driver.seat(0, 2).node });
+  await driver.commit(0, 0, 2, right);
+  expect(await Promise.all([0, 1, 2, 3].map(slotOpen))).toEqual([true, true, false, false]);
+  await driver.finalize(0, []);
+  expect(await Promise.all([0, 1, 2, 3].map(slotOpen))).toEqual([false, false, false, false]);
 });
 
 test('a job that ended or was paused takes no round as final, whatever was accepted', async () => {
