@@ -62,7 +62,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         address judge;
     }
 
-    /// What is paid for a task: `reward` to each node that revealed the root.
+    /// What is paid for a task: `reward` to each node that revealed the root. `mayRepeat` where nodes may have been paid for it before.
     struct Payment {
         bytes32 jobId;
         uint64 round;
@@ -70,6 +70,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         bytes32 resultRoot;
         uint32 redundancy;
         uint128 reward;
+        bool mayRepeat;
     }
 
     INodeCertRegistry private immutable registry;
@@ -289,7 +290,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (status != JobStatus.Cancelled && status != JobStatus.Failed) revert JobStillOpen(jobId);
         Job memory job = payTerms(state);
         uint128 reward = Rewards.evenShare(job);
-        address[] memory operators = payReceipts(Payment(jobId, round, task, resultRoot, job.redundancy, reward));
+        address[] memory operators = payReceipts(Payment(jobId, round, task, resultRoot, job.redundancy, reward, true));
         if (operators.length > 0) jobManager.payReserved(jobId, operators, reward);
     }
 
@@ -353,7 +354,7 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         if (accepted.evidence.length > 0) settleVerdict(jobId, round, accepted.task, 0, accepted.evidence);
         uint128 reward = Rewards.slotReward(job, accepted.score);
         reward += Rewards.accuracyBonus(job, reward, accepted.score, accuracy);
-        Payment memory payment = Payment(jobId, round, accepted.task, accepted.resultRoot, job.redundancy, reward);
+        Payment memory payment = Payment(jobId, round, accepted.task, accepted.resultRoot, job.redundancy, reward, false);
         address[] memory operators = payReceipts(payment);
         if (operators.length > 0) jobManager.payRewards(jobId, operators, reward);
     }
@@ -374,18 +375,16 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         uint8 root = rootIndex(key, payment.task, payment.resultRoot, false);
         bytes32[] memory nodes = new bytes32[](payment.redundancy);
         operators = new address[](payment.redundancy);
-        uint32 count = 0;
+        // Who was paid already counts to the majority: an ended job can be settled again for a late reveal.
+        uint32 count = payment.mayRepeat ? paidBefore(nodes, key, payment, root) : 0;
         uint32 paid = 0;
         for (uint32 slot = 0; slot < payment.redundancy; slot++) {
             Slots.State storage entry = slots[key][placeOf(payment.task, slot)];
             uint256 word = entry.word;
-            SlotStatus status = Slots.statusIn(word);
-            // Who was paid already counts to the majority: an ended job can be settled again for a late reveal.
-            if (status != SlotStatus.Revealed && status != SlotStatus.Rewarded || Slots.rootIn(word) != root) continue;
+            if (Slots.statusIn(word) != SlotStatus.Revealed || Slots.rootIn(word) != root) continue;
             bytes32 node = entry.node;
             if (contains(nodes, count, node)) continue;
             nodes[count++] = node;
-            if (status == SlotStatus.Rewarded) continue;
             operators[paid++] = Slots.operatorIn(word);
             entry.word = Slots.rewarded(word, block.timestamp, payment.reward);
             receipt(payment, slot, node, Slots.operatorIn(word));
@@ -397,6 +396,15 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         // Shortens the array to what was found; the memory beyond is not used again.
         assembly ("memory-safe") {
             mstore(operators, paid)
+        }
+    }
+
+    /// Notes the nodes that were paid for the root before, and counts them. A node may hold several slots, so this comes before any payment.
+    function paidBefore(bytes32[] memory nodes, bytes32 key, Payment memory payment, uint8 root) private view returns (uint32 count) {
+        for (uint32 slot = 0; slot < payment.redundancy; slot++) {
+            Slots.State storage entry = slots[key][placeOf(payment.task, slot)];
+            uint256 word = entry.word;
+            if (Slots.statusIn(word) == SlotStatus.Rewarded && Slots.rootIn(word) == root) nodes[count++] = entry.node;
         }
     }
 

@@ -202,6 +202,26 @@ test('a verdict decides in an ended job too: convicted slots count for nobody, a
   expect(await refusal(driver.convict(0, 0, 0, wrong))).toMatchObject({ error: 'VerdictConflict' });
 });
 
+test('a node in two slots is paid once, also where its first slot is revealed after the second was paid', async () => {
+  const driver = await newJob();
+  const { job, coordinator } = driver;
+  const [twice, once] = [driver.seat(0, 1), driver.seat(0, 2)];
+  await driver.open(0);
+  await coordinator.send({ call: 'reassign', job, round: 0, ...place, node: twice.node });
+  for (const [slot, seat] of [twice, twice, once].entries()) await driver.commit(0, 0, slot, right, seat);
+  await cancel(driver);
+  for (const [slot, seat] of [
+    [1, twice],
+    [2, once],
+  ] as const) {
+    await driver.reveal(0, 0, slot, right, seat);
+  }
+  expect((await settle(driver, right)).events.at(-1)).toMatchObject({ event: 'TaskFinalized', paid: 2 });
+  await driver.reveal(0, 0, 0, right, twice);
+  expect((await settle(driver, right)).events).toMatchObject([{ event: 'TaskFinalized', paid: 0 }]);
+  expect(await chain.reader.job(job)).toMatchObject({ paidWei: 2n * SHARE });
+});
+
 test('a job that ends between rounds keeps nothing back', async () => {
   const driver = await newJob();
   await driver.honestRound(0, () => right);

@@ -334,7 +334,7 @@ export class SimulatedChain {
       scoreLeft -= score;
       const verdict = evidence === '0x' ? { root: found.verdictRoot } : this.#verdictOf(found, round, task, evidence);
       if (typeof verdict === 'string') return verdict;
-      const rewarded = this.#majority(found.slots, verdict.root, resultRoot);
+      const rewarded = this.#majority(found.slots, verdict.root, resultRoot, false);
       if (typeof rewarded === 'string') return rewarded;
       if (rewarded.length > 0 && this.#ended()) return 'JobEnded';
       const base = slotReward(this.#paidJob, score);
@@ -360,7 +360,7 @@ export class SimulatedChain {
     if (this.status !== 'cancelled' && this.status !== 'failed') return 'JobStillOpen';
     const state = this.task(round, task);
     const slots = state?.slots ?? [];
-    const rewarded = this.#majority(slots, state?.verdictRoot ?? null, resultRoot);
+    const rewarded = this.#majority(slots, state?.verdictRoot ?? null, resultRoot, true);
     if (typeof rewarded === 'string') return rewarded;
     if (rewarded.length === 0) return null;
     if (secondsOf(at) > this.#endedAt + this.#policy.roundTimeout) return 'SettlementOver';
@@ -457,19 +457,19 @@ export class SimulatedChain {
   }
 
   /**
-   * Slots to pay for `resultRoot`: the first of every node that revealed it, if a verdict names it or most slots revealed it. Those who
-   * were paid for it before count, and are not paid again.
+   * Slots to pay for `resultRoot`: the first of every node that revealed it, if a verdict names it or most slots revealed it. Where it
+   * may be a repetition, those who were paid for it before count, and are not paid again.
    */
-  #majority(slots: readonly ChainSlot[], verdictRoot: Root | null, resultRoot: Root): readonly number[] | string {
+  #majority(slots: readonly ChainSlot[], verdictRoot: Root | null, resultRoot: Root, mayRepeat: boolean): readonly number[] | string {
     if (resultRoot === noRoot) return 'ResultRootMissing';
     if (verdictRoot !== null && verdictRoot !== resultRoot) return 'VerdictForOtherRoot';
-    const nodes = new Set<NodeId | null>();
+    const before = mayRepeat ? slots.filter((entry) => entry.status === 'rewarded' && entry.revealedRoot === resultRoot) : [];
+    const nodes = new Set(before.map(({ node }) => node));
     const found: number[] = [];
     for (const [slot, entry] of slots.entries()) {
-      if (entry.status !== 'revealed' && entry.status !== 'rewarded') continue;
-      if (entry.revealedRoot !== resultRoot || nodes.has(entry.node)) continue;
+      if (entry.status !== 'revealed' || entry.revealedRoot !== resultRoot || nodes.has(entry.node)) continue;
       nodes.add(entry.node);
-      if (entry.status === 'revealed') found.push(slot);
+      found.push(slot);
     }
     return verdictRoot === null && 2 * nodes.size <= this.#spec.redundancy ? 'NoMajority' : found;
   }
