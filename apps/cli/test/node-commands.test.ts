@@ -190,6 +190,7 @@ describe('a requested training', () => {
 
     // Two rounds of two tasks, three nodes each: four results of a twelfth.
     const earned = budgetWei / 3n;
+    expect(await trainers[0]?.reported('node.credited')).toMatchObject({ slots: 4 });
     const withdrawn = await done(trainerHome(0), withdraw);
     expect(withdrawn).toMatchObject({ event: 'node.withdrawn', amountWei: `${earned}`, balanceWei: `${earned}` });
     expect((await run(trainerHome(0), withdraw)).err).toContain('has no credit');
