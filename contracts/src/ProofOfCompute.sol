@@ -399,7 +399,8 @@ contract ProofOfCompute is IProofOfCompute, Relayed {
         }
     }
 
-    /// Notes the nodes that were paid for the root before, and counts them. A node may hold several slots, so this comes before any payment.
+    /// Notes the nodes that were paid for the root before, and counts them. A node may hold several slots, so this comes before any
+    /// payment.
     function paidBefore(bytes32[] memory nodes, bytes32 key, Payment memory payment, uint8 root) private view returns (uint32 count) {
         for (uint32 slot = 0; slot < payment.redundancy; slot++) {
             Slots.State storage entry = slots[key][placeOf(payment.task, slot)];
