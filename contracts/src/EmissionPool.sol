@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {IEmissionPool, ISponsoredJobs} from "./interfaces/IEmissionPool.sol";
+import {IAIJobManager} from "./interfaces/IAIJobManager.sol";
+import {IEmissionPool} from "./interfaces/IEmissionPool.sol";
 import {Relayed, RelayedOwnable} from "./Relayed.sol";
 
 /// The training pool's share of block rewards. See IEmissionPool.
@@ -56,12 +57,12 @@ contract EmissionPool is IEmissionPool, RelayedOwnable {
         settled -= amountWei * ALL_BASIS_POINTS;
         outstandingWei += amountWei;
         emit SponsorshipGiven(jobId, amountWei);
-        ISponsoredJobs(jobManager).sponsorJob{value: amountWei}(jobId);
+        IAIJobManager(jobManager).sponsorJob{value: amountWei}(jobId);
     }
 
     function reclaim() external returns (uint256 amountWei) {
         uint256 before = address(this).balance;
-        ISponsoredJobs(jobManager).withdraw();
+        IAIJobManager(jobManager).withdraw();
         return address(this).balance - before;
     }
 

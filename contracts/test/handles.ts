@@ -16,6 +16,7 @@ import {
 import { privateKeyToAccount } from 'viem/accounts';
 import type { Address } from '@muster/protocol';
 import { revertDataOf } from '../../packages/adapters/src/evm/contracts/errors.ts';
+import { forwardTypes } from '../../packages/adapters/src/evm/contracts/relay.ts';
 import * as bindings from '../../packages/adapters/src/evm/generated/index.ts';
 import { type CompiledContract, compile } from '../build.ts';
 import { create, type TestChain } from './harness.ts';
@@ -130,17 +131,7 @@ export async function relayedBy(
   const request = { from: signer.address, to: target.address, value: valueWei, gas: 1_000_000n, deadline: 2 ** 47, data };
   const signature = await signer.signTypedData({
     domain: { name: 'Muster', version: '1', chainId: chain.info.chainId, verifyingContract: forwarder.address },
-    types: {
-      ForwardRequest: [
-        { name: 'from', type: 'address' },
-        { name: 'to', type: 'address' },
-        { name: 'value', type: 'uint256' },
-        { name: 'gas', type: 'uint256' },
-        { name: 'nonce', type: 'uint256' },
-        { name: 'deadline', type: 'uint48' },
-        { name: 'data', type: 'bytes' },
-      ],
-    },
+    types: forwardTypes,
     primaryType: 'ForwardRequest',
     message: { ...request, nonce },
   });

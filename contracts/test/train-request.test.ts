@@ -10,9 +10,9 @@ import {
   MusterError,
   requestDigest,
   requestedPolicy,
-  requestJobKinds,
-  requestRewardModels,
-  requestSettlements,
+  jobKinds,
+  rewardModels,
+  settlements,
   type TrainingRequest,
 } from '@muster/protocol';
 import { createPublicClient, encodeFunctionData, type Hex, keccak256, parseEventLogs } from 'viem';
@@ -24,6 +24,7 @@ import {
   trainRequestAbi,
   trainRequestBytecode,
 } from '../../packages/adapters/src/evm/generated/index.ts';
+import { forwardTypes } from '../../packages/adapters/src/evm/contracts/relay.ts';
 import { create, ether, execute, refusal, rootOf, startTestChain, type TestChain, zeroRoot } from './harness.ts';
 import { revertOf } from './revert.ts';
 
@@ -155,11 +156,11 @@ test('a request for a training tells the terms of payment what its reward model 
     const { kind, settlement, minParticipants, roundTimeout, reward } = await jobOf(jobId);
     const { model, ...amounts } = reward;
     expect({
-      kind: requestJobKinds[kind],
-      settlement: requestSettlements[settlement],
+      kind: jobKinds[kind],
+      settlement: settlements[settlement],
       minParticipants,
       roundTimeout: Number(roundTimeout),
-      reward: { model: requestRewardModels[model], ...amounts },
+      reward: { model: rewardModels[model], ...amounts },
     }).toEqual(requestedPolicy(given, request.minParticipants));
   }
 });
@@ -262,17 +263,6 @@ test('hyper-parameters are taken and refused by the contract as by its twin, wha
   );
 });
 
-const forwardTypes = {
-  ForwardRequest: [
-    { name: 'from', type: 'address' },
-    { name: 'to', type: 'address' },
-    { name: 'value', type: 'uint256' },
-    { name: 'gas', type: 'uint256' },
-    { name: 'nonce', type: 'uint256' },
-    { name: 'deadline', type: 'uint48' },
-    { name: 'data', type: 'bytes' },
-  ],
-} as const;
 const data = (): Hex => encodeFunctionData({ abi: trainRequestAbi, functionName: 'requestTraining', args: argsOf(request) });
 
 async function signed(by: PrivateKeyAccount, value: bigint) {

@@ -1,7 +1,18 @@
 /**
  * The `policy` of a job file: how the job is run and paid (docs/spec/08-jobs.md). Every field has a default; a wrong one is named.
  */
-import { type JobKind, type JobPolicy, type JobSpec, MusterError, plainPolicy, type RewardTerms, type Settlement } from '@muster/protocol';
+import {
+  type JobKind,
+  jobKinds,
+  type JobPolicy,
+  type JobSpec,
+  MusterError,
+  plainPolicy,
+  rewardModels,
+  type RewardTerms,
+  type Settlement,
+  settlements,
+} from '@muster/protocol';
 
 /** What a job file says, checked one field at a time. What depends on the job's shape is checked by `policyOf`. */
 export interface PolicyFile {
@@ -20,9 +31,6 @@ export interface PolicyFile {
   };
 }
 
-const kinds = ['federated', 'dataParallel', 'singleNode'] as const satisfies readonly JobKind[];
-const settlements = ['direct', 'batched'] as const satisfies readonly Settlement[];
-const models = ['perRound', 'perBatch', 'perGradientUpdate', 'perAccuracyGain'] as const satisfies readonly RewardTerms['model'][];
 const uint32 = 0xffff_ffff;
 const fields = ['kind', 'settlement', 'minParticipants', 'roundTimeout', 'reward'];
 /** Fields of `reward` by its model. */
@@ -59,11 +67,11 @@ export function decodePolicyFile(value: unknown, file: string): PolicyFile {
   };
   const policy = object(value, '', fields);
   const reward = object(policy['reward'], 'reward', [...new Set(Object.values(rewardFields).flat())]);
-  const model = choice(reward['model'], 'reward.model', models, 'perRound');
+  const model = choice(reward['model'], 'reward.model', rewardModels, 'perRound');
   object(reward, 'reward', rewardFields[model]);
   const accuracy = model === 'perAccuracyGain';
   return {
-    kind: choice(policy['kind'], 'kind', kinds, 'federated'),
+    kind: choice(policy['kind'], 'kind', jobKinds, 'federated'),
     settlement: choice(policy['settlement'], 'settlement', settlements, 'direct'),
     minParticipants: whole(policy['minParticipants'], 'minParticipants', 0, 65_536, 0),
     roundTimeout: whole(policy['roundTimeout'], 'roundTimeout', 60, 31_536_000, plainPolicy(1).roundTimeout),

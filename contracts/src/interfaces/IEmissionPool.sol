@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {ICredits} from "./ICredits.sol";
-
-/// The door of the job manager that the pool uses: sponsored budgets, and the credit that comes back.
-interface ISponsoredJobs is ICredits {
-    /// Adds the value sent to the job's budget; what the job does not use is credited to the caller.
-    function sponsorJob(bytes32 jobId) external payable;
-}
-
 /// Streams a share of a configured block reward to training jobs, out of money that it has been given.
 /// @dev A contract cannot mint: whoever issues block rewards sends them here, and the pool keeps the rate. While it holds less than has
 /// streamed, the difference waits for the next deposit.

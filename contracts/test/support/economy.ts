@@ -18,21 +18,9 @@ import { privateKeyToAccount } from 'viem/accounts';
 import type { ChainInfo } from '@muster/ports';
 import { contractNames, entryOf } from '../../../packages/adapters/src/evm/contracts/catalogue.ts';
 import { revertDataOf } from '../../../packages/adapters/src/evm/contracts/errors.ts';
+import { forwardTypes } from '../../../packages/adapters/src/evm/contracts/relay.ts';
 import { compile, type CompiledContract } from '../../build.ts';
 import type { TestChain } from '../harness.ts';
-
-/** What the forwarder wants signed. */
-const forwardTypes = {
-  ForwardRequest: [
-    { name: 'from', type: 'address' },
-    { name: 'to', type: 'address' },
-    { name: 'value', type: 'uint256' },
-    { name: 'gas', type: 'uint256' },
-    { name: 'nonce', type: 'uint256' },
-    { name: 'deadline', type: 'uint48' },
-    { name: 'data', type: 'bytes' },
-  ],
-} as const;
 
 const GAS = 40_000_000n;
 /** What a relayed call may use; the forwarder wants more than this to be left. */

@@ -2,18 +2,24 @@
  * What a job pays for and a stake is taken for: the terms that contracts, state machine and roles share. No amounts are worked out here.
  */
 
+// Each list is in the order of its enumeration in the contracts: a name's place is its code there.
+
 /** What a stake can be taken for; `Slashing.sol` says what each one costs. */
-export type Offence = 'missedHeartbeats' | 'failedJob' | 'gradientMismatch' | 'invalidProof' | 'fakeGradients' | 'provenCheating';
+export const offences = ['missedHeartbeats', 'failedJob', 'gradientMismatch', 'invalidProof', 'fakeGradients', 'provenCheating'] as const;
+export type Offence = (typeof offences)[number];
 /** Offences that a verdict on a result can name. */
 export type ResultOffence = Exclude<Offence, 'missedHeartbeats' | 'failedJob'>;
 
-export type JobKind = 'federated' | 'dataParallel' | 'singleNode';
+export const jobKinds = ['federated', 'dataParallel', 'singleNode'] as const;
+export type JobKind = (typeof jobKinds)[number];
 /** Whether every node settles its own work on chain, or the coordinator all of a round at once. */
-export type Settlement = 'direct' | 'batched';
+export const settlements = ['direct', 'batched'] as const;
+export type Settlement = (typeof settlements)[number];
+export const rewardModels = ['perRound', 'perBatch', 'perGradientUpdate', 'perAccuracyGain'] as const;
 
 /** R38, what a job pays for. `Rewards.sol` and `packages/round/src/reward.ts` have the formulas. */
 export interface RewardTerms {
-  readonly model: 'perRound' | 'perBatch' | 'perGradientUpdate' | 'perAccuracyGain';
+  readonly model: (typeof rewardModels)[number];
   /** Contribution scores of all tasks of a round together, ≥ 1. */
   readonly scoreTotal: number;
   /** perBatch: estimated compute time of one task, GPU-seconds; else 0. */

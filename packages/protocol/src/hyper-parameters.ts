@@ -5,7 +5,7 @@
  * specification: that is content-addressed, written by the coordinator, and says more.
  */
 import { abiEncodeWords, keccakOfWords } from './abi.ts';
-import type { JobKind, JobPolicy, RewardTerms, Settlement } from './economy.ts';
+import { jobKinds, type JobPolicy, rewardModels, type RewardTerms, settlements } from './economy.ts';
 import { MusterError } from './errors.ts';
 import { keccak256 } from './hash.ts';
 import { bytesToHex, hexToBytes, type Root } from './ids.ts';
@@ -14,14 +14,6 @@ import { fieldError, type Infer, integer, literal, oneOf, type Schema, struct } 
 /** Each list in the order of its codes in the contract. */
 export const requestOptimizers = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw'] as const;
 export const requestStrategies = ['fedavg'] as const;
-export const requestJobKinds = ['federated', 'dataParallel', 'singleNode'] as const satisfies readonly JobKind[];
-export const requestSettlements = ['direct', 'batched'] as const satisfies readonly Settlement[];
-export const requestRewardModels = [
-  'perRound',
-  'perBatch',
-  'perGradientUpdate',
-  'perAccuracyGain',
-] as const satisfies readonly RewardTerms['model'][];
 
 const uint32 = 0xffff_ffff;
 const maxUint64 = 2n ** 64n - 1n;
@@ -40,9 +32,9 @@ const fields = struct({
   learningRate: integer(1, 10_000_000_000),
   optimizer: oneOf(...requestOptimizers),
   strategy: oneOf(...requestStrategies),
-  jobKind: oneOf(...requestJobKinds),
-  settlement: oneOf(...requestSettlements),
-  rewardModel: oneOf(...requestRewardModels),
+  jobKind: oneOf(...jobKinds),
+  settlement: oneOf(...settlements),
+  rewardModel: oneOf(...rewardModels),
   gpuSecondsPerTask: integer(0, uint32),
   bonusBasisPoints: integer(0, 10_000),
   targetGainBasisPoints: integer(0, 10_000),
@@ -71,9 +63,9 @@ export const hyperParametersSchema: Schema<HyperParameters> = (value, path) => {
 const codes = {
   optimizer: requestOptimizers,
   strategy: requestStrategies,
-  jobKind: requestJobKinds,
-  settlement: requestSettlements,
-  rewardModel: requestRewardModels,
+  jobKind: jobKinds,
+  settlement: settlements,
+  rewardModel: rewardModels,
 } as const;
 
 /** Fields in the order of their words. */

@@ -10,9 +10,9 @@ import {
   MusterError,
   parseRoot,
   requestDigest,
-  requestJobKinds,
+  jobKinds,
   requestOptimizers,
-  requestSettlements,
+  settlements,
   requestStrategies,
 } from '@muster/protocol';
 
@@ -85,8 +85,8 @@ const anyRest = fc.record({
   learningRate: fc.integer({ min: 1, max: 10_000_000_000 }),
   optimizer: fc.constantFrom(...requestOptimizers),
   strategy: fc.constantFrom(...requestStrategies),
-  jobKind: fc.constantFrom(...requestJobKinds),
-  settlement: fc.constantFrom(...requestSettlements),
+  jobKind: fc.constantFrom(...jobKinds),
+  settlement: fc.constantFrom(...settlements),
   roundTimeout: fc.integer({ min: 60, max: 2_592_000 }),
   seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
 });

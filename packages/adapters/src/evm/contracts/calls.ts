@@ -2,7 +2,7 @@
  * ChainCall → the transaction that makes it: one contract function each, nothing decided here.
  */
 import type { ChainCall, ChainInfo, NodeRole, SettledSlotClaim } from '@muster/ports';
-import type { Address, JobKind, JobPolicy, Offence, RewardTerms, Settlement } from '@muster/protocol';
+import { type Address, jobKinds, type JobPolicy, rewardModels, settlements } from '@muster/protocol';
 import { encodeFunctionData, type Hex } from 'viem';
 import {
   aiJobManagerAbi,
@@ -30,24 +30,6 @@ const slotCallGas = 600_000n;
 
 /** Node roles in the order of the contract's `NodeRole`. */
 export const nodeRoles = ['trainer', 'validator', 'aggregator', 'storage', 'inference'] as const satisfies readonly NodeRole[];
-
-/** Names of enumerations in the order of the contracts' `Offence`, `JobKind`, `Settlement` and `RewardModel`. */
-export const offences = [
-  'missedHeartbeats',
-  'failedJob',
-  'gradientMismatch',
-  'invalidProof',
-  'fakeGradients',
-  'provenCheating',
-] as const satisfies readonly Offence[];
-export const jobKinds = ['federated', 'dataParallel', 'singleNode'] as const satisfies readonly JobKind[];
-export const settlements = ['direct', 'batched'] as const satisfies readonly Settlement[];
-export const rewardModels = [
-  'perRound',
-  'perBatch',
-  'perGradientUpdate',
-  'perAccuracyGain',
-] as const satisfies readonly RewardTerms['model'][];
 
 /** The policy as the contract's `JobTerms` has it, beside the job's shape. */
 function encodePolicy({ kind, settlement, minParticipants, roundTimeout, reward }: JobPolicy) {

@@ -6,7 +6,7 @@
  */
 import type { AbortSignalLike, ChainCall, ChainEvent, ChainInfo, ChainJob, ChainJobStatus, ChainNode, ChainReader } from '@muster/ports';
 import type { ChainNodeStatus, ChainReceipt, ChainReputation, ChainWriter, VerdictStatement } from '@muster/ports';
-import { type Address, type JobId, MusterError, type NodeId, type Root } from '@muster/protocol';
+import { type Address, type JobId, MusterError, type NodeId, offences, type Root } from '@muster/protocol';
 import { type Hex, type RpcLog, toHex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import {
@@ -16,7 +16,7 @@ import {
   reputationRegistryAbi,
   signedVerdictVerifierAbi,
 } from '../generated/index.ts';
-import { encodeCall, nodeRoles, offences } from './calls.ts';
+import { encodeCall, nodeRoles } from './calls.ts';
 import { settledBlock } from './confirmations.ts';
 import { ask, type ChainEndpoint, type Connection, type ConnectionOptions, openConnection, pause } from './connection.ts';
 import { decodeEvent, decodePolicy, lowerAddress } from './events.ts';

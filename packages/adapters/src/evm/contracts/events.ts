@@ -5,6 +5,7 @@
  */
 import type { ChainEvent, EventPlace } from '@muster/ports';
 import type { Address, JobId, JobPolicy, NodeId, Root } from '@muster/protocol';
+import { jobKinds, offences, rewardModels, settlements } from '@muster/protocol';
 import { decodeEventLog, type Hex, toEventSelector } from 'viem';
 import {
   aiJobManagerAbi,
@@ -16,7 +17,7 @@ import {
   trainProofLogAbi,
   trainRequestAbi,
 } from '../generated/index.ts';
-import { jobKinds, nodeRoles, offences, rewardModels, settlements } from './calls.ts';
+import { nodeRoles } from './calls.ts';
 
 const contractsAbi = [
   ...nodeCertRegistryAbi,

@@ -43,7 +43,8 @@ export interface ForwardTerms {
   readonly gas: bigint;
 }
 
-const forwardTypes = {
+/** What an account signs for the forwarder. */
+export const forwardTypes = {
   ForwardRequest: [
     { name: 'from', type: 'address' },
     { name: 'to', type: 'address' },

@@ -2,8 +2,8 @@
  * The validator's signed verdict: EIP-712 over Verdict, and the evidence bytes the SignedVerdictVerifier contract reads.
  */
 import type { ChainInfo, VerdictStatement } from '@muster/ports';
+import { offences } from '@muster/protocol';
 import { encodeAbiParameters, type Hex, type PrivateKeyAccount } from 'viem';
-import { offences } from './calls.ts';
 
 /** Fields of a Verdict, in the order that is hashed. */
 const verdictTypes = {
